@@ -1,0 +1,32 @@
+//! Layer tar streams to directory trees: decompression, digests, whiteouts, hostile input.
+//!
+//! [`unpack`] turns one layer, as a registry sends it, into a directory that overlayfs can use as a lower
+//! layer, and returns the digest of the uncompressed tar (the diff_id) from the same pass. [`TarReader`] is
+//! the reader beneath it, for archives that hold other things (`load`); [`Decoder`] undoes gzip and zstd;
+//! [`DigestReader`] digests, counts and keeps the compressed bytes on their way in.
+//!
+//! Implements the OCI image specification, "Image Layer Filesystem Changeset", and tar as in pax(1), with
+//! GNU tar's extensions.
+//!
+//! Invariants:
+//! - Whatever the input, nothing outside of the destination directory is written, removed or read: every
+//!   directory is opened by `openat2` beneath the destination without following any symlink, everything
+//!   else is one path component below such a directory.
+//! - Memory is bounded by the limits, never by sizes that the input declares.
+//! - The digest covers every byte of the stream up to its end, also behind the archive's end marker.
+//! - An error leaves a partial tree behind: the caller removes it, and shows it to nobody.
+//! - Nothing is synced to disk here; nothing is known of registries, of the store or of mounts.
+
+mod compression;
+mod error;
+mod limits;
+mod tar;
+mod tee;
+mod unpack;
+
+pub use compression::{Compression, Decoder};
+pub use error::{EntryName, Fault, LayerError, LinkFault};
+pub use limits::{Limit, Limits};
+pub use tar::{Chunk, Content, Entry, EntryKind, StreamEnd, TarReader, Timestamp, Xattr};
+pub use tee::{DigestReader, Digested};
+pub use unpack::{Options, Unpacked, unpack};

@@ -1,0 +1,89 @@
+//! What an archive says about one object.
+
+use crate::error::{EntryName, LayerError};
+
+/// One object of the archive, as its headers describe it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its path, exactly as in the archive: not checked, never empty, without NUL bytes.
+    pub path: Vec<u8>,
+    /// The target of a symlink or hard link, exactly as in the archive; empty for other kinds.
+    pub link: Vec<u8>,
+    /// The content's size with its holes, 0 for all but files.
+    pub size_bytes: u64,
+    /// Permission bits with setuid, setgid and sticky.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u64,
+    /// The owner's group.
+    pub gid: u64,
+    /// When the content was last changed.
+    pub mtime: Timestamp,
+    /// Major and minor number, for device nodes.
+    pub device: (u32, u32),
+    /// Extended attributes, none twice.
+    pub xattrs: Vec<Xattr>,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file, sparse or not.
+    File,
+    /// Another name of an earlier entry.
+    HardLink,
+    /// A symbolic link.
+    Symlink,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+    /// A directory.
+    Directory,
+    /// A named pipe.
+    Fifo,
+}
+
+/// Seconds since 1970 and nanoseconds (below 10^9) after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timestamp {
+    /// Whole seconds, rounded down.
+    pub seconds: i64,
+    /// The rest.
+    pub nanos: u32,
+}
+
+/// An extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Xattr {
+    /// Its full name, without NUL bytes.
+    pub name: Vec<u8>,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+impl EntryKind {
+    /// Interprets the type flag of the header of `path`.
+    pub(super) fn from_flag(flag: u8, path: &[u8]) -> Result<EntryKind, LayerError> {
+        match flag {
+            // Before ustar a directory was a file with a slash at the end.
+            0 if path.ends_with(b"/") => Ok(EntryKind::Directory),
+            0 | b'0' | b'7' | b'S' => Ok(EntryKind::File),
+            b'1' => Ok(EntryKind::HardLink),
+            b'2' => Ok(EntryKind::Symlink),
+            b'3' => Ok(EntryKind::CharDevice),
+            b'4' => Ok(EntryKind::BlockDevice),
+            b'5' => Ok(EntryKind::Directory),
+            b'6' => Ok(EntryKind::Fifo),
+            _ => Err(LayerError::UnknownType { path: EntryName::new(path), flag: char::from(flag) }),
+        }
+    }
+}
+
+impl From<i64> for Timestamp {
+    fn from(seconds: i64) -> Timestamp {
+        Timestamp { seconds, nanos: 0 }
+    }
+}

@@ -1,0 +1,32 @@
+//! Distribution client: names, mirrors, credentials, manifests, blobs.
+//!
+//! Implements the pull side of the OCI distribution specification 1.1 with Docker's token authentication,
+//! synchronously; one [`Client`] serves many threads. Content is verified: a manifest that was asked for by digest
+//! has that digest, and a blob's reader fails at its end unless size and digest are those of the descriptor.
+//!
+//! Never prints, never reads the environment, never calls the C library's resolver, never keeps anything on disk, and
+//! knows nothing of the store. Credentials go to the registry they belong to and to the token service it
+//! names, and only over TLS unless that registry is insecure or on the loopback.
+
+mod blob;
+mod challenge;
+mod client;
+mod credentials;
+mod dns;
+mod error;
+mod http;
+mod names;
+mod proxy;
+mod registries;
+mod session;
+mod settings;
+mod tls;
+
+pub use blob::BlobReader;
+pub use client::{Client, FetchedManifest};
+pub use credentials::{Credential, CredentialError, CredentialFiles};
+pub use error::{Error, Failure};
+pub use names::NameError;
+pub use proxy::ProxySettings;
+pub use registries::{Entry, Mirror, PullFromMirror, Registries, Source};
+pub use settings::Settings;
