@@ -1,0 +1,199 @@
+//! What a launch is made of: everything resolved, nothing left to decide. Input of the planner ([`crate::plan`]).
+
+use std::path::PathBuf;
+
+use crate::capability::Capabilities;
+
+/// The container's root file system.
+#[derive(Clone, Debug)]
+pub enum Root {
+    /// A union of layers.
+    Overlay {
+        /// Topmost first, host paths.
+        lowers: Vec<PathBuf>,
+        /// Writable layer.
+        upper: PathBuf,
+        /// Overlay's scratch directory beside it.
+        work: PathBuf,
+        /// Never synced: the container is thrown away.
+        volatile_upper: bool,
+    },
+    /// A plain directory.
+    Directory(PathBuf),
+}
+
+/// Which network stack the container sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// A new one with loopback only.
+    Own,
+    /// One made before, by its descriptor in the shim.
+    Join(i32),
+    /// The host's.
+    Host,
+}
+
+/// How the container gets into its cgroup and what it sees of it.
+#[derive(Clone, Debug, Default)]
+pub struct CgroupPlan {
+    /// Open `tasks` files (v1), as descriptors of the shim.
+    pub join: Vec<i32>,
+    /// Directories shown in /sys/fs/cgroup (v1): name and host path.
+    pub views: Vec<(String, PathBuf)>,
+    /// A cgroup v2 file system is mounted at /sys/fs/cgroup.
+    pub unified: bool,
+}
+
+/// A mount that the request asks for.
+#[derive(Clone, Debug)]
+pub enum MountPlan {
+    /// A host path, bound.
+    Bind {
+        /// Host path.
+        source: PathBuf,
+        /// Absolute path in the container.
+        target: String,
+        /// The source is a directory.
+        directory: bool,
+        /// Read-only.
+        read_only: bool,
+        /// With what is mounted beneath.
+        recursive: bool,
+        /// `MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`.
+        propagation: u64,
+    },
+    /// A new tmpfs.
+    Tmpfs {
+        /// Absolute path in the container.
+        target: String,
+        /// `size=…`, `mode=…`.
+        options: Vec<String>,
+        /// `MOUNT_ATTR_*`.
+        attributes: u64,
+    },
+}
+
+impl MountPlan {
+    /// Where it appears.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        match self {
+            MountPlan::Bind { target, .. } | MountPlan::Tmpfs { target, .. } => target,
+        }
+    }
+}
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Path on the host, bound where nodes cannot be made.
+    pub source: PathBuf,
+    /// Absolute path in the container.
+    pub path: String,
+    /// Type and permissions as in `st_mode`.
+    pub mode: u32,
+    /// As in `st_rdev`.
+    pub device: u64,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+}
+
+/// A resource limit, already clamped to what this machine may set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// `RLIMIT_*`.
+    pub resource: u32,
+    /// Soft.
+    pub soft: u64,
+    /// Hard.
+    pub hard: u64,
+}
+
+/// Who the process is and what it may do.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// argv.
+    pub args: Vec<String>,
+    /// `KEY=VALUE`.
+    pub env: Vec<String>,
+    /// Absolute.
+    pub workdir: String,
+    /// `user[:group]`.
+    pub user: String,
+    /// More groups.
+    pub groups: Vec<String>,
+    /// Capability sets.
+    pub capabilities: Capabilities,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: bool,
+    /// Compiled filter, `struct sock_filter` in native order.
+    pub seccomp: Option<Vec<u8>>,
+    /// AppArmor profile entered at the exec.
+    pub apparmor: Option<String>,
+    /// Resource limits.
+    pub limits: Vec<Limit>,
+    /// An init stands between.
+    pub init: bool,
+    /// Supplementary groups can be set.
+    pub set_groups: bool,
+}
+
+/// A container to launch.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// Empty host directory that serves as mount point inside the new mount namespace.
+    pub mountpoint: PathBuf,
+    /// Root file system.
+    pub root: Root,
+    /// Mount the root read-only.
+    pub read_only: bool,
+    /// Host name; `None` leaves it (host's UTS namespace is never shared here).
+    pub hostname: String,
+    /// NIS domain.
+    pub domainname: Option<String>,
+    /// Network.
+    pub network: Network,
+    /// cgroup.
+    pub cgroup: CgroupPlan,
+    /// Requested mounts, and the engine's own hosts, hostname, resolv.conf.
+    pub mounts: Vec<MountPlan>,
+    /// Device nodes.
+    pub nodes: Vec<Node>,
+    /// Bytes of /dev/shm.
+    pub shm_size_bytes: u64,
+    /// Terminal instead of pipes.
+    pub tty: bool,
+    /// Masked and read-only paths apply.
+    pub confined: bool,
+    /// /sys is writable (privileged).
+    pub writable_sys: bool,
+    /// Kernel parameters, `net.ipv4.ip_forward` form.
+    pub sysctls: Vec<(String, String)>,
+    /// oom_score_adj.
+    pub oom_score_adj: Option<i32>,
+    /// Inside a user namespace: nodes are bound, overlay uses user attributes.
+    pub rootless: bool,
+    /// Group 5 (tty) is mapped.
+    pub tty_group: bool,
+    /// Who runs.
+    pub process: Process,
+    /// For tests: this step fails.
+    pub failing_step: Option<usize>,
+}
+
+/// A command in a container that runs.
+#[derive(Clone, Debug)]
+pub struct ExecLaunch {
+    /// pidfd of the container's init, as a descriptor of the shim.
+    pub pidfd: i32,
+    /// Namespaces to join, `CLONE_NEW*`; PID is joined by the monitor.
+    pub namespaces: u64,
+    /// Open `tasks` files (v1).
+    pub join: Vec<i32>,
+    /// Terminal instead of pipes.
+    pub tty: bool,
+    /// Who runs.
+    pub process: Process,
+}

@@ -1,0 +1,524 @@
+//! The planner: a [`Launch`] becomes the ordered steps that the container's first process carries out.
+//!
+//! Pure: touches nothing, the same input gives the same steps. The order is the security argument; each group says
+//! why it stands where it does. Implements the Linux part of runtime-spec 1.2 as far as `run` needs it.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use cais_plan::{Bytes, PlanWriter, Step, Str, Strings, join_strings};
+
+use crate::launch::{ExecLaunch, Launch, MountPlan, Network, Process, Root};
+
+const RDONLY: u64 = 1;
+const NOSUID: u64 = 2;
+const NODEV: u64 = 4;
+const NOEXEC: u64 = 8;
+const STRICTATIME: u64 = 0x20;
+
+const CLONE_NEWNS: u64 = 0x0002_0000;
+const CLONE_NEWCGROUP: u64 = 0x0200_0000;
+const CLONE_NEWUTS: u64 = 0x0400_0000;
+const CLONE_NEWIPC: u64 = 0x0800_0000;
+const CLONE_NEWUSER: u64 = 0x1000_0000;
+const CLONE_NEWPID: u64 = 0x2000_0000;
+const CLONE_NEWNET: u64 = 0x4000_0000;
+
+/// Hidden from the container, as Docker hides them.
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+/// Read-only in the container, as Docker has them.
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// Slot of the host's /dev/null, with which files are masked.
+const NULL_SLOT: u32 = 0;
+/// Slots of the shim.
+const SLOTS: u32 = 128;
+
+/// Why a launch cannot be planned.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum PlanError {
+    /// Strings for the kernel end at a NUL.
+    #[error("{what} contains a NUL byte")]
+    Nul {
+        /// Which field.
+        what: &'static str,
+    },
+    /// More binds and devices than the shim has slots for.
+    #[error("more than {} bind mounts and devices", SLOTS)]
+    TooMany,
+    /// There is nothing to execute.
+    #[error("no command: neither the image nor the request names one")]
+    NoCommand,
+    /// A kernel parameter that is not the container's own.
+    #[error("sysctl {0} is not namespaced: it would change the host")]
+    Sysctl(String),
+    /// A mount that would undo the isolation.
+    #[error("mount on {0}: /proc belongs to the kernel, nothing can be mounted inside it")]
+    InProc(String),
+}
+
+type Result<T> = std::result::Result<T, PlanError>;
+
+/// A plan and the namespaces that its first process is cloned into.
+#[derive(Debug)]
+pub struct Planned {
+    /// The steps, with their sentences.
+    pub steps: PlanWriter,
+    /// `CLONE_NEW*` for clone3.
+    pub clone_flags: u64,
+}
+
+fn text<'a>(what: &'static str, value: &'a str) -> Result<Str<'a>> {
+    bytes(what, value.as_bytes())
+}
+
+fn path<'a>(what: &'static str, value: &'a Path) -> Result<Str<'a>> {
+    bytes(what, value.as_os_str().as_bytes())
+}
+
+fn bytes<'a>(what: &'static str, value: &'a [u8]) -> Result<Str<'a>> {
+    if value.contains(&0) { Err(PlanError::Nul { what }) } else { Ok(Str(value)) }
+}
+
+fn list(what: &'static str, values: &[String]) -> Result<Vec<u8>> {
+    if values.iter().any(|v| v.as_bytes().contains(&0)) {
+        return Err(PlanError::Nul { what });
+    }
+    Ok(join_strings(values))
+}
+
+/// Plans the launch of a container.
+///
+/// # Errors
+/// When the description cannot be carried out; nothing has been touched.
+pub fn container(launch: &Launch) -> Result<Planned> {
+    let mut planner = Planner { launch, steps: PlanWriter::failing_at(launch.failing_step), next_slot: NULL_SLOT + 1, attaches: Vec::new() };
+    planner.cgroup_and_network();
+    planner.host_trees()?;
+    planner.root()?;
+    planner.kernel_filesystems()?;
+    planner.devices()?;
+    planner.mounts()?;
+    planner.identity_of_host()?;
+    planner.terminal_and_masks();
+    planner.enter()?;
+    process(&mut planner.steps, &launch.process)?;
+    let mut clone_flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+    if launch.network == Network::Own {
+        clone_flags |= CLONE_NEWNET;
+    }
+    Ok(Planned { steps: planner.steps, clone_flags })
+}
+
+/// Plans a further command in a running container.
+///
+/// # Errors
+/// As for [`container`].
+pub fn exec(launch: &ExecLaunch) -> Result<Planned> {
+    let mut steps = PlanWriter::new();
+    for fd in &launch.join {
+        steps.push("join the container's cgroup", &Step::JoinCgroup { fd: *fd });
+    }
+    // Before anybody inside can see us: CVE-2016-9962.
+    steps.push("hide from the container", &Step::Undumpable {});
+    let flags = launch.namespaces & !CLONE_NEWPID;
+    steps.push("join the container's namespaces", &Step::SetNs { fd: launch.pidfd, flags });
+    let stdio = if launch.tty { "open a terminal in the container" } else { "connect standard input and output" };
+    steps.push(stdio, &Step::Stdio { console: false });
+    process(&mut steps, &launch.process)?;
+    Ok(Planned { steps, clone_flags: 0 })
+}
+
+/// Every namespace that a container of ours has, for [`ExecLaunch::namespaces`].
+#[must_use]
+pub fn exec_namespaces(rootless: bool) -> u64 {
+    let user = if rootless { CLONE_NEWUSER } else { 0 };
+    CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP | user
+}
+
+/// A mount whose tree is already open.
+struct Attach<'a> {
+    slot: u32,
+    mount: &'a MountPlan,
+}
+
+struct Planner<'a> {
+    launch: &'a Launch,
+    steps: PlanWriter,
+    next_slot: u32,
+    attaches: Vec<Attach<'a>>,
+}
+
+impl<'a> Planner<'a> {
+    fn slot(&mut self) -> Result<u32> {
+        let slot = self.next_slot;
+        if slot >= SLOTS {
+            return Err(PlanError::TooMany);
+        }
+        self.next_slot += 1;
+        Ok(slot)
+    }
+
+    /// First of all, so that whatever follows is already accounted to the container; the cgroup namespace is made
+    /// after joining, or its root would be the caller's group.
+    fn cgroup_and_network(&mut self) {
+        for fd in &self.launch.cgroup.join {
+            self.steps.push("join the cgroup", &Step::JoinCgroup { fd: *fd });
+        }
+        self.steps.push("create a cgroup namespace", &Step::Unshare { flags: CLONE_NEWCGROUP });
+        match self.launch.network {
+            Network::Own => self.steps.push("raise the loopback interface", &Step::LoopbackUp {}),
+            Network::Join(fd) => {
+                self.steps.push("join the network namespace", &Step::SetNs { fd, flags: CLONE_NEWNET });
+            }
+            Network::Host => {}
+        }
+    }
+
+    /// What comes from the host is opened while the host's tree is still there and its propagation still intact.
+    fn host_trees(&mut self) -> Result<()> {
+        let launch = self.launch;
+        self.open("/dev/null", Path::new("/dev/null"), NULL_SLOT, false)?;
+        for mount in &launch.mounts {
+            if let MountPlan::Bind { source, recursive, .. } = mount {
+                let slot = self.slot()?;
+                self.open(&source.to_string_lossy(), source, slot, *recursive)?;
+                self.attaches.push(Attach { slot, mount });
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, name: &str, source: &Path, slot: u32, recursive: bool) -> Result<()> {
+        let source = path("a mount source", source)?;
+        self.steps.push(format!("open {name}"), &Step::OpenTree { source, slot, recursive });
+        Ok(())
+    }
+
+    fn root(&mut self) -> Result<()> {
+        let launch = self.launch;
+        if launch.rootless {
+            for (node, slot) in launch.nodes.iter().zip(1..) {
+                let slot = slot + launch.mounts.len() as u32;
+                if slot >= SLOTS {
+                    return Err(PlanError::TooMany);
+                }
+                self.open(&node.source.to_string_lossy(), &node.source, slot, false)?;
+            }
+        }
+        self.cgroup_views_open()?;
+        self.steps.push("make the mounts private", &Step::PrivateMounts {});
+        let at = path("the mount point", &launch.mountpoint)?;
+        match &launch.root {
+            Root::Directory(source) => {
+                let sentence = format!("use {} as the root", source.display());
+                self.steps.push(sentence, &Step::BindRoot { at, source: path("the root directory", source)? });
+            }
+            Root::Overlay { lowers, upper, work, volatile_upper } => {
+                let lowers = join_strings(lowers.iter().map(|l| l.as_os_str().as_bytes()));
+                let step = Step::OverlayRoot {
+                    at,
+                    lowers: Strings(&lowers),
+                    upper: path("the writable layer", upper)?,
+                    work: path("the work directory", work)?,
+                    volatile_upper: *volatile_upper,
+                    userxattr: launch.rootless,
+                };
+                self.steps.push("mount the layers as the root", &step);
+            }
+        }
+        Ok(())
+    }
+
+    fn mount(&mut self, fstype: &str, target: &str, attributes: u64, options: &[&str], optional: bool) -> Result<()> {
+        let options = join_strings(options);
+        let step = Step::Mount {
+            fstype: text("a file system type", fstype)?,
+            source: text("a mount source", fstype)?,
+            target: text("a mount target", target)?,
+            attributes,
+            options: Strings(&options),
+            optional,
+        };
+        self.steps.push(format!("mount {fstype} on {target}"), &step);
+        Ok(())
+    }
+
+    fn kernel_filesystems(&mut self) -> Result<()> {
+        let launch = self.launch;
+        let plain = NOSUID | NODEV | NOEXEC;
+        self.mount("proc", "/proc", plain, &[], false)?;
+        self.mount("tmpfs", "/dev", NOSUID | STRICTATIME, &["mode=755", "size=65536k"], false)?;
+        let mut pts = vec!["newinstance", "ptmxmode=0666", "mode=0620"];
+        if launch.tty_group {
+            pts.push("gid=5");
+        }
+        self.mount("devpts", "/dev/pts", NOSUID | NOEXEC, &pts, false)?;
+        let size = format!("size={}", launch.shm_size_bytes);
+        self.mount("tmpfs", "/dev/shm", plain, &["mode=1777", &size], false)?;
+        self.mount("mqueue", "/dev/mqueue", plain, &[], true)?;
+        let read_only = if launch.writable_sys { 0 } else { RDONLY };
+        if launch.rootless && launch.network != Network::Own {
+            // sysfs shows a network namespace that this user namespace does not own: the kernel refuses a new one.
+            let slot = self.sys_slot();
+            self.attach("/sys", slot, true, (plain | RDONLY, 1 << 18, true))?;
+        } else {
+            self.mount("sysfs", "/sys", plain | read_only, &[], false)?;
+        }
+        self.cgroup_views(plain | read_only)
+    }
+
+    /// The last slots are the host's /sys and the cgroup directories.
+    fn sys_slot(&self) -> u32 {
+        SLOTS - 1
+    }
+
+    fn cgroup_views_open(&mut self) -> Result<()> {
+        let launch = self.launch;
+        if launch.rootless && launch.network != Network::Own {
+            self.open("/sys", Path::new("/sys"), self.sys_slot(), true)?;
+        }
+        for ((_, source), index) in launch.cgroup.views.iter().zip(2..) {
+            self.open(&source.to_string_lossy(), source, SLOTS - index, false)?;
+        }
+        Ok(())
+    }
+
+    fn cgroup_views(&mut self, attributes: u64) -> Result<()> {
+        let launch = self.launch;
+        if launch.cgroup.unified {
+            return self.mount("cgroup2", "/sys/fs/cgroup", attributes, &[], true);
+        }
+        if launch.cgroup.views.is_empty() {
+            return Ok(());
+        }
+        self.mount("tmpfs", "/sys/fs/cgroup", NOSUID | NODEV | NOEXEC, &["mode=755", "size=64k"], false)?;
+        for ((name, _), index) in launch.cgroup.views.iter().zip(2..) {
+            let target = format!("/sys/fs/cgroup/{name}");
+            self.attach(&target, SLOTS - index, true, (attributes, 1 << 18, false))?;
+        }
+        Ok(())
+    }
+
+    /// `how` is (attributes set, propagation, recursive).
+    fn attach(&mut self, target: &str, slot: u32, directory: bool, how: (u64, u64, bool)) -> Result<()> {
+        let (set, propagation, recursive) = how;
+        let target_text = text("a mount target", target)?;
+        let step = Step::Attach { slot, target: target_text, directory, set, propagation, recursive };
+        self.steps.push(format!("mount on {target}"), &step);
+        Ok(())
+    }
+
+    fn devices(&mut self) -> Result<()> {
+        let launch = self.launch;
+        for (node, slot) in launch.nodes.iter().zip(1..) {
+            let place = text("a device path", &node.path)?;
+            let sentence = format!("make the device {}", node.path);
+            let step = if launch.rootless {
+                Step::BindNode { slot: slot + launch.mounts.len() as u32, path: place }
+            } else {
+                let (mode, device, uid, gid) = (node.mode, node.device, node.uid, node.gid);
+                Step::MakeNode { path: place, mode, device, uid, gid }
+            };
+            self.steps.push(sentence, &step);
+        }
+        for (link, content) in [
+            ("/dev/fd", "/proc/self/fd"),
+            ("/dev/stdin", "/proc/self/fd/0"),
+            ("/dev/stdout", "/proc/self/fd/1"),
+            ("/dev/stderr", "/proc/self/fd/2"),
+            ("/dev/ptmx", "pts/ptmx"),
+            ("/dev/core", "/proc/kcore"),
+        ] {
+            let step = Step::Symlink { content: Str(content.as_bytes()), path: Str(link.as_bytes()) };
+            self.steps.push(format!("make the link {link}"), &step);
+        }
+        Ok(())
+    }
+
+    /// Shallow targets first, so that a mount never hides another that was asked for; the order given decides ties.
+    fn mounts(&mut self) -> Result<()> {
+        let mut order: Vec<&MountPlan> = self.launch.mounts.iter().collect();
+        order.sort_by_key(|m| m.target().split('/').filter(|c| !c.is_empty()).count());
+        for mount in order {
+            if is_inside_proc(mount.target()) {
+                return Err(PlanError::InProc(mount.target().to_owned()));
+            }
+            match mount {
+                MountPlan::Tmpfs { target, options, attributes } => {
+                    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+                    self.mount("tmpfs", target, *attributes, &options, false)?;
+                }
+                MountPlan::Bind { target, directory, read_only, recursive, propagation, .. } => {
+                    let Some(slot) = self.attaches.iter().find(|a| std::ptr::eq(a.mount, mount)).map(|a| a.slot) else {
+                        continue;
+                    };
+                    let set = if *read_only { RDONLY } else { 0 };
+                    self.attach(target, slot, *directory, (set, *propagation, *recursive))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names and kernel parameters; before /proc/sys becomes read-only.
+    fn identity_of_host(&mut self) -> Result<()> {
+        let launch = self.launch;
+        let name = text("the host name", &launch.hostname)?;
+        self.steps.push(format!("set the host name {}", launch.hostname), &Step::Hostname { name });
+        if let Some(domain) = &launch.domainname {
+            let name = text("the domain name", domain)?;
+            self.steps.push(format!("set the domain name {domain}"), &Step::Domainname { name });
+        }
+        for (key, value) in &launch.sysctls {
+            check_sysctl(key, launch.network == Network::Host)?;
+            let file = format!("/proc/sys/{}", key.replace('.', "/"));
+            let path = text("a sysctl", &file)?;
+            let content = Bytes(value.as_bytes());
+            let sentence = format!("set the sysctl {key} to {value}");
+            self.steps.push(sentence, &Step::WriteFile { path, content, optional: false });
+        }
+        Ok(())
+    }
+
+    fn terminal_and_masks(&mut self) {
+        let sentence = if self.launch.tty { "open a terminal" } else { "connect standard input and output" };
+        self.steps.push(sentence, &Step::Stdio { console: true });
+        if self.launch.confined {
+            for masked in MASKED {
+                let step = Step::Mask { path: Str(masked.as_bytes()), null_slot: NULL_SLOT };
+                self.steps.push(format!("mask {masked}"), &step);
+            }
+            for read_only in READ_ONLY {
+                let step = Step::ReadOnlyPath { path: Str(read_only.as_bytes()) };
+                self.steps.push(format!("make {read_only} read-only"), &step);
+            }
+        }
+        if self.launch.read_only {
+            self.steps.push("make the root read-only", &Step::RootAttributes { set: RDONLY });
+        }
+    }
+
+    fn enter(&mut self) -> Result<()> {
+        self.steps.push("enter the root", &Step::Pivot {});
+        if let Some(score) = self.launch.oom_score_adj {
+            let value = score.to_string();
+            let step = Step::WriteFile {
+                path: Str(b"/proc/self/oom_score_adj"),
+                content: Bytes(value.as_bytes()),
+                optional: false,
+            };
+            self.steps.push(format!("set oom_score_adj to {score}"), &step);
+        }
+        Ok(())
+    }
+}
+
+/// The last part, common to `run` and `exec`: limits, user, privileges in the only order that works, then the command.
+fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
+    for limit in &process.limits {
+        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
+        steps.push(format!("set resource limit {resource}"), &Step::Limit { resource, soft, hard });
+    }
+    let groups = list("a group", &process.groups)?;
+    let user = text("the user", &process.user)?;
+    let name = if process.user.is_empty() { "root" } else { &process.user };
+    steps.push(format!("find user {name}"), &Step::User { user, groups: Strings(&groups), home: true });
+    let directory = text("the working directory", &process.workdir)?;
+    let sentence = format!("change to the working directory {}", process.workdir);
+    steps.push(sentence, &Step::Chdir { path: directory, create: true });
+    if let Some(profile) = &process.apparmor {
+        let label = format!("exec {profile}");
+        let label = text("the AppArmor profile", &label)?;
+        let step = Step::ExecLabel { file: Str(b"exec"), label };
+        steps.push(format!("apply the AppArmor profile {profile}"), &step);
+    }
+    let caps = &process.capabilities;
+    steps.push("drop capabilities from the bounding set", &Step::Bounding { keep: caps.bounding.bits() });
+    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, as late as possible.
+    let early = process.seccomp.as_ref().filter(|_| !process.no_new_privileges);
+    if let Some(filter) = early {
+        steps.push("install the seccomp filter", &Step::Seccomp { filter: Bytes(filter) });
+    }
+    steps.push(format!("become user {name}"), &Step::SwitchUser { groups: process.set_groups });
+    let step = Step::Capabilities {
+        effective: caps.effective.bits(),
+        permitted: caps.permitted.bits(),
+        inheritable: caps.inheritable.bits(),
+        ambient: caps.ambient.bits(),
+    };
+    steps.push("set the capabilities", &step);
+    if process.no_new_privileges {
+        steps.push("set no_new_privs", &Step::NoNewPrivileges {});
+        if let Some(filter) = &process.seccomp {
+            steps.push("install the seccomp filter", &Step::Seccomp { filter: Bytes(filter) });
+        }
+    }
+    steps.push("tie the container to its monitor", &Step::DeathSignal {});
+    if process.init {
+        steps.push("start the init", &Step::Init {});
+    }
+    let program = process.args.first().ok_or(PlanError::NoCommand)?;
+    let paths = list("the command", &candidates(program, &process.env))?;
+    let args = list("an argument", &process.args)?;
+    let env = list("an environment variable", &process.env)?;
+    let step = Step::Exec { paths: Strings(&paths), args: Strings(&args), env: Strings(&env) };
+    steps.push(format!("execute {program}"), &step);
+    Ok(())
+}
+
+/// Docker's PATH for images that set none.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where a command is looked for: itself when it has a slash, else each directory of PATH.
+fn candidates(program: &str, env: &[String]) -> Vec<String> {
+    if program.contains('/') || program.is_empty() {
+        return vec![program.to_owned()];
+    }
+    let path = env.iter().rev().find_map(|v| v.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    path.split(':')
+        .map(|directory| if directory.is_empty() { "." } else { directory })
+        .map(|directory| format!("{}/{program}", directory.trim_end_matches('/')))
+        .collect()
+}
+
+fn is_inside_proc(target: &str) -> bool {
+    target.split('/').find(|c| !c.is_empty() && *c != ".") == Some("proc")
+}
+
+/// Only parameters of namespaces that the container has for itself.
+fn check_sysctl(key: &str, host_network: bool) -> Result<()> {
+    const IPC: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
+    let clean = !key.split(['.', '/']).any(|part| part.is_empty() || part == "..");
+    let ours = IPC.contains(&key)
+        || key.starts_with("fs.mqueue.")
+        || key == "kernel.domainname"
+        || (key.starts_with("net.") && !host_network);
+    if clean && ours { Ok(()) } else { Err(PlanError::Sysctl(key.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests;

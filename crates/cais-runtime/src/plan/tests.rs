@@ -1,0 +1,231 @@
+//! Tests of the planner: the order of steps is the security argument, so it is what is tested.
+
+use std::path::PathBuf;
+
+use cais_plan::{Plan, Setup, Step, Strings};
+
+use super::*;
+use crate::capability::{CapSet, Capabilities};
+use crate::launch::{CgroupPlan, Limit, Node};
+
+fn process() -> Process {
+    let caps = CapSet::from_bits(0b11);
+    Process {
+        args: vec!["true".into()],
+        env: vec!["PATH=/bin:/usr/bin".into()],
+        workdir: "/srv".into(),
+        user: "app:staff".into(),
+        groups: vec!["10".into()],
+        capabilities: Capabilities { bounding: caps, effective: caps, permitted: caps, ..Capabilities::default() },
+        no_new_privileges: false,
+        seccomp: Some(vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]),
+        apparmor: None,
+        limits: vec![Limit { resource: 7, soft: 10, hard: 20 }],
+        init: true,
+        set_groups: true,
+    }
+}
+
+fn bind(source: &str, target: &str) -> MountPlan {
+    MountPlan::Bind {
+        source: source.into(),
+        target: target.into(),
+        directory: true,
+        read_only: true,
+        recursive: true,
+        propagation: 1 << 18,
+    }
+}
+
+fn launch() -> Launch {
+    Launch {
+        mountpoint: "/run/cais/root".into(),
+        root: Root::Overlay {
+            lowers: vec!["/l/b".into(), "/l/a".into()],
+            upper: "/c/upper".into(),
+            work: "/c/work".into(),
+            volatile_upper: true,
+        },
+        read_only: true,
+        hostname: "box".into(),
+        domainname: None,
+        network: Network::Own,
+        cgroup: CgroupPlan { join: vec![12, 13], views: vec![("memory".into(), "/g/memory".into())], unified: false },
+        mounts: vec![bind("/h/deep", "/data/deep"), bind("/h/data", "/data")],
+        nodes: vec![Node {
+            source: PathBuf::from("/dev/zero"),
+            path: "/dev/zero".into(),
+            mode: 0o020_666,
+            device: 0x105,
+            uid: 0,
+            gid: 0,
+        }],
+        shm_size_bytes: 1 << 20,
+        tty: false,
+        confined: true,
+        writable_sys: false,
+        sysctls: vec![("net.ipv4.ip_forward".into(), "1".into())],
+        oom_score_adj: Some(100),
+        rootless: false,
+        tty_group: true,
+        process: process(),
+        failing_step: None,
+    }
+}
+
+/// The steps as short words, in order.
+fn words(steps: &PlanWriter) -> Vec<String> {
+    let setup = Setup {
+        clone_flags: 0,
+        cgroup_fd: -1,
+        join_pid_fd: -1,
+        join_flags: 0,
+        owner_fd: -1,
+        listen_fd: -1,
+        log_fd: -1,
+        exit_dir_fd: -1,
+        oom_fd: -1,
+        tty: false,
+        stdin: false,
+        attached: false,
+        stdin_once: false,
+        rows: 0,
+        cols: 0,
+        cleanup: Strings(b""),
+    };
+    let bytes = steps.finish(&setup);
+    let plan = Plan::parse(&bytes).expect("decodes");
+    plan.steps()
+        .map(|step| {
+            let step = step.expect("decodes");
+            let name = format!("{step:?}").split([' ', '{']).next().unwrap_or_default().to_owned();
+            let text = |s: Str<'_>| String::from_utf8_lossy(s.0).into_owned();
+            match step {
+                Step::Attach { target, .. } | Step::Mount { target, .. } => format!("{name} {}", text(target)),
+                Step::MakeNode { path, .. } | Step::BindNode { path, .. } => format!("{name} {}", text(path)),
+                Step::WriteFile { path, .. } | Step::Chdir { path, .. } => format!("{name} {}", text(path)),
+                _ => name,
+            }
+        })
+        .collect()
+}
+
+fn position(words: &[String], word: &str) -> usize {
+    words.iter().position(|w| w == word).unwrap_or_else(|| panic!("no {word} in {words:#?}"))
+}
+
+fn assert_order(words: &[String], order: &[&str]) {
+    for pair in order.windows(2) {
+        assert!(position(words, pair[0]) < position(words, pair[1]), "{} before {}: {words:#?}", pair[0], pair[1]);
+    }
+}
+
+#[test]
+fn a_container_is_set_up_in_the_only_safe_order() {
+    let planned = container(&launch()).expect("plans");
+    let words = words(&planned.steps);
+    assert_order(
+        &words,
+        &[
+            "JoinCgroup",
+            "Unshare",
+            "LoopbackUp",
+            "OpenTree",
+            "PrivateMounts",
+            "OverlayRoot",
+            "Mount /proc",
+            "Mount /dev",
+            "Mount /sys",
+            "MakeNode /dev/zero",
+            "Attach /data",
+            "Attach /data/deep",
+            "WriteFile /proc/sys/net/ipv4/ip_forward",
+            "Stdio",
+            "Mask",
+            "ReadOnlyPath",
+            "RootAttributes",
+            "Pivot",
+            "User",
+            "Chdir /srv",
+            "Bounding",
+            "Seccomp",
+            "SwitchUser",
+            "Capabilities",
+            "DeathSignal",
+            "Init",
+            "Exec",
+        ],
+    );
+    assert_eq!(words.last().map(String::as_str), Some("Exec"));
+    assert_eq!(words.len(), planned.steps.len());
+    assert_eq!(planned.clone_flags & CLONE_NEWNET, CLONE_NEWNET);
+}
+
+#[test]
+fn with_no_new_privileges_the_filter_comes_last() {
+    let mut launch = launch();
+    launch.process.no_new_privileges = true;
+    let words = words(&container(&launch).expect("plans").steps);
+    assert_order(&words, &["SwitchUser", "Capabilities", "NoNewPrivileges", "Seccomp", "Exec"]);
+    assert_eq!(words.iter().filter(|w| *w == "Seccomp").count(), 1);
+}
+
+#[test]
+fn privileged_containers_are_not_masked() {
+    let words = words(&container(&Launch { confined: false, ..launch() }).expect("plans").steps);
+    assert!(!words.iter().any(|w| w == "Mask" || w == "ReadOnlyPath"), "{words:#?}");
+}
+
+#[test]
+fn rootless_binds_devices_instead_of_making_them() {
+    let rootless = Launch { rootless: true, network: Network::Host, ..launch() };
+    let rootless = Launch { sysctls: Vec::new(), ..rootless };
+    let planned = container(&rootless).expect("plans");
+    let words = words(&planned.steps);
+    assert!(words.contains(&"BindNode /dev/zero".to_owned()));
+    assert!(words.contains(&"Attach /sys".to_owned()), "a network of the host's has no sysfs of its own");
+    assert_eq!(planned.clone_flags & CLONE_NEWNET, 0);
+}
+
+#[test]
+fn exec_hides_before_it_enters() {
+    let launch = ExecLaunch { pidfd: 5, namespaces: exec_namespaces(false), join: vec![7], tty: false, process: process() };
+    let words = words(&exec(&launch).expect("plans").steps);
+    assert_order(&words, &["JoinCgroup", "Undumpable", "SetNs", "Stdio", "User", "SwitchUser", "Exec"]);
+}
+
+#[test]
+fn what_would_undo_the_isolation_is_refused() {
+    let with = |mount: MountPlan| container(&Launch { mounts: vec![mount], ..launch() }).map(|_| ());
+    assert_eq!(with(bind("/x", "/proc/self")), Err(PlanError::InProc("/proc/self".into())));
+    assert_eq!(with(bind("/x", "//./proc")), Err(PlanError::InProc("//./proc".into())));
+    assert_eq!(with(bind("/x", "/process")), Ok(()));
+    let sysctl = |key: &str, network| {
+        container(&Launch { sysctls: vec![(key.into(), "1".into())], network, ..launch() }).map(|_| ())
+    };
+    assert_eq!(sysctl("net.core.somaxconn", Network::Own), Ok(()));
+    assert!(sysctl("net.core.somaxconn", Network::Host).is_err());
+    assert!(sysctl("kernel.panic", Network::Own).is_err());
+    assert!(sysctl("net..x", Network::Own).is_err());
+    assert!(sysctl("net.../../kernel.panic", Network::Own).is_err());
+}
+
+#[test]
+fn strings_with_nul_and_missing_commands_are_refused() {
+    let mut nul = launch();
+    nul.process.args = vec!["a\0b".into()];
+    assert!(matches!(container(&nul), Err(PlanError::Nul { .. })));
+    let mut none = launch();
+    none.process.args.clear();
+    assert_eq!(container(&none).map(|_| ()), Err(PlanError::NoCommand));
+    let many = Launch { mounts: (0..200).map(|n| bind("/x", &format!("/m{n}"))).collect(), ..launch() };
+    assert_eq!(container(&many).map(|_| ()), Err(PlanError::TooMany));
+}
+
+#[test]
+fn commands_are_looked_for_in_path() {
+    let env = vec!["PATH=/a::/b/".to_owned()];
+    assert_eq!(candidates("x", &env), ["/a/x", "./x", "/b/x"]);
+    assert_eq!(candidates("./x", &env), ["./x"]);
+    assert_eq!(candidates("x", &[]).len(), 6);
+}
