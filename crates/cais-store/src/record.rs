@@ -1,0 +1,385 @@
+//! The durable description of a container: what was asked ([`ContainerRequest`]) and what was made of it
+//! ([`ContainerRecord`]).
+//!
+//! A record is written once by `create` and rewritten only by verbs that change the container's definition.
+//! What happens at run time is never in it: the shim writes the exit record, the run directory tells the rest
+//! (see [`crate::run_state`]). Lists are never null; an absent limit is `None`, "unlimited" is -1 as in Docker.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+
+use cais_oci::Digest;
+use serde::{Deserialize, Serialize};
+
+/// What a door asks for: the one request type of `run` and `create`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ContainerRequest {
+    /// Name without leading slash; `None` makes the engine choose one.
+    pub name: Option<String>,
+    /// Image as typed; empty when `rootfs` is given.
+    pub image: String,
+    /// A plain directory to run instead of an image (`--rootfs`).
+    pub rootfs: Option<PathBuf>,
+    /// Arguments after the image; replace the image's `Cmd` when not empty.
+    pub command: Vec<String>,
+    /// Replaces the image's `Entrypoint`; `Some(vec![])` clears it.
+    pub entrypoint: Option<Vec<String>>,
+    /// `KEY=VALUE`, already expanded by the door; overrides the image's.
+    pub env: Vec<String>,
+    /// Working directory; created when missing.
+    pub workdir: Option<String>,
+    /// `user[:group]`, names or numbers, resolved inside the container.
+    pub user: Option<String>,
+    /// Supplementary groups, names or numbers.
+    pub group_add: Vec<String>,
+    /// Host name; `None` means the short id.
+    pub hostname: Option<String>,
+    /// NIS domain name.
+    pub domainname: Option<String>,
+    /// Labels in order of keys.
+    pub labels: BTreeMap<String, String>,
+    /// Allocate a pseudo terminal.
+    pub tty: bool,
+    /// Keep standard input open.
+    pub interactive: bool,
+    /// Volumes, binds and tmpfs in the order given.
+    pub mounts: Vec<MountRequest>,
+    /// Mount the root file system read-only.
+    pub read_only: bool,
+    /// Size of `/dev/shm`; `None` means 64 MiB.
+    pub shm_size_bytes: Option<u64>,
+    /// Capabilities added to the default set; names with or without `CAP_`, or `ALL`.
+    pub cap_add: Vec<String>,
+    /// Capabilities taken from the default set, or `ALL`.
+    pub cap_drop: Vec<String>,
+    /// All capabilities and devices, no seccomp, nothing masked.
+    pub privileged: bool,
+    /// `/dev/x[:/dev/y[:rwm]]`.
+    pub devices: Vec<String>,
+    /// `c 10:* rwm`.
+    pub device_cgroup_rules: Vec<String>,
+    /// seccomp, AppArmor, SELinux, no_new_privs, masked paths.
+    pub security: SecurityRequest,
+    /// Resource limits of processes.
+    pub ulimits: Vec<Ulimit>,
+    /// Kernel parameters of the container's namespaces.
+    pub sysctls: BTreeMap<String, String>,
+    /// Limits by cgroup.
+    pub resources: ResourceRequest,
+    /// Where the network comes from.
+    pub network: NetworkRequest,
+    /// Ports published on the host (`-p`).
+    pub publish: Vec<PortRequest>,
+    /// Publish every exposed port (`-P`).
+    pub publish_all: bool,
+    /// Ports exposed beside the image's (`--expose`), as `port/protocol`.
+    pub expose: Vec<String>,
+    /// Name servers; empty means the host's.
+    pub dns: Vec<IpAddr>,
+    /// Search domains; empty means the host's.
+    pub dns_search: Vec<String>,
+    /// Resolver options; empty means the host's.
+    pub dns_options: Vec<String>,
+    /// `name:address`, address may be `host-gateway`.
+    pub add_hosts: Vec<(String, String)>,
+    /// Signal sent by `stop`; `None` means the image's or SIGTERM.
+    pub stop_signal: Option<String>,
+    /// Seconds between `stop`'s signal and SIGKILL; -1 waits for ever.
+    pub stop_timeout_secs: Option<i64>,
+    /// Run an init as PID 1 that reaps and forwards signals.
+    pub init: bool,
+    /// Remove the container when it ends.
+    pub auto_remove: bool,
+    /// `os/arch[/variant]`.
+    pub platform: Option<String>,
+    /// When to pull.
+    pub pull: PullPolicy,
+    /// Also write the id here (`--cidfile`).
+    pub cidfile: Option<PathBuf>,
+    /// Keep stdout/stderr/stdin attached (false: detached).
+    pub detach: bool,
+}
+
+/// When an image is fetched for `run` and `create`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PullPolicy {
+    /// Only when it is not here.
+    #[default]
+    Missing,
+    /// Every time.
+    Always,
+    /// Not at all.
+    Never,
+}
+
+/// One `-v`, `--mount` or `--tmpfs`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MountRequest {
+    /// Volume, bind or tmpfs.
+    pub kind: MountKind,
+    /// Host path (bind), volume name (volume; empty = anonymous), unused (tmpfs).
+    pub source: String,
+    /// Absolute path in the container.
+    pub target: String,
+    /// Read-only.
+    pub read_only: bool,
+    /// Bind propagation: `rprivate` (default), `private`, `rshared`, `shared`, `rslave`, `slave`.
+    pub propagation: Option<String>,
+    /// Bind without submounts (`bind-nonrecursive`).
+    pub non_recursive: bool,
+    /// `-v` creates a missing host directory, `--mount` refuses it.
+    pub create_source: bool,
+    /// Volume: do not copy the image's content up (`nocopy`).
+    pub no_copy: bool,
+    /// tmpfs size; `None` = kernel default.
+    pub tmpfs_size_bytes: Option<u64>,
+    /// tmpfs mode, octal as a number; `None` = 01777.
+    pub tmpfs_mode: Option<u32>,
+    /// Further mount flags for tmpfs: `exec`, `noexec`, `suid`, `nosuid`, `dev`, `nodev`, `noatime`, …
+    pub options: Vec<String>,
+}
+
+/// What is mounted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MountKind {
+    /// A named or anonymous volume.
+    #[default]
+    Volume,
+    /// A host path.
+    Bind,
+    /// A tmpfs.
+    Tmpfs,
+}
+
+/// `--security-opt` taken apart.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SecurityRequest {
+    /// Which seccomp filter.
+    pub seccomp: SeccompRequest,
+    /// `no-new-privileges`.
+    pub no_new_privileges: bool,
+    /// `apparmor=PROFILE`.
+    pub apparmor: Option<String>,
+    /// `label=disable`: no SELinux label.
+    pub label_disable: bool,
+    /// `systempaths=unconfined`: nothing masked or read-only.
+    pub unmask: bool,
+}
+
+/// Which seccomp filter a container gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SeccompRequest {
+    /// The built-in profile.
+    #[default]
+    Default,
+    /// None.
+    Unconfined,
+    /// The text of a profile file in Docker's JSON format.
+    Profile(String),
+}
+
+/// `--ulimit name=soft[:hard]`; -1 is unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ulimit {
+    /// `nofile`, `nproc`, …
+    pub name: String,
+    /// Soft limit.
+    pub soft: i64,
+    /// Hard limit.
+    pub hard: i64,
+}
+
+/// Limits by cgroup, in Docker's units.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ResourceRequest {
+    /// Bytes.
+    pub memory_bytes: Option<i64>,
+    /// Soft limit in bytes.
+    pub memory_reservation_bytes: Option<i64>,
+    /// Memory plus swap in bytes; -1 unlimited.
+    pub memory_swap_bytes: Option<i64>,
+    /// 0–100.
+    pub memory_swappiness: Option<u64>,
+    /// Billionths of a CPU (`--cpus 1.5` = 1 500 000 000).
+    pub nano_cpus: Option<u64>,
+    /// Relative weight, 1024 is the default.
+    pub cpu_shares: Option<u64>,
+    /// Microseconds per period.
+    pub cpu_quota_us: Option<i64>,
+    /// Microseconds.
+    pub cpu_period_us: Option<u64>,
+    /// `0-2,4`.
+    pub cpuset_cpus: Option<String>,
+    /// NUMA nodes, `0,1`.
+    pub cpuset_mems: Option<String>,
+    /// Processes; -1 unlimited.
+    pub pids_limit: Option<i64>,
+    /// 10–1000.
+    pub blkio_weight: Option<u16>,
+    /// Do not kill on out of memory (v1 only).
+    pub oom_kill_disable: bool,
+    /// -1000–1000.
+    pub oom_score_adj: Option<i32>,
+}
+
+/// Where a container's network comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NetworkRequest {
+    /// `bridge` as root, `pasta` (or `none` with a warning) rootless.
+    #[default]
+    Default,
+    /// The default bridge.
+    Bridge,
+    /// Only loopback.
+    None,
+    /// The host's.
+    Host,
+    /// That of another container, by name or id.
+    Container(String),
+    /// User-mode network by `pasta`.
+    Pasta,
+}
+
+/// Transport protocol of a published port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// One `-p`, ranges already expanded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortRequest {
+    /// `None` = all addresses.
+    pub host_ip: Option<IpAddr>,
+    /// `None` = a free one.
+    pub host_port: Option<u16>,
+    /// Port in the container.
+    pub container_port: u16,
+    /// tcp or udp.
+    pub protocol: Protocol,
+}
+
+/// The durable description of a container.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerRecord {
+    /// 64 lower-case hex digits.
+    pub id: String,
+    /// Unique name.
+    pub name: String,
+    /// RFC 3339 with nanoseconds, UTC.
+    pub created: String,
+    /// What was asked, as asked.
+    pub request: ContainerRequest,
+    /// Image id (config digest); `None` with `--rootfs`.
+    pub image_id: Option<Digest>,
+    /// What `ps` shows as image.
+    pub image_name: String,
+    /// Diff ids of the lower layers, bottom first.
+    pub layers: Vec<Digest>,
+    /// What runs: entrypoint plus command.
+    pub args: Vec<String>,
+    /// Effective entrypoint (may be empty) and command, apart, for `inspect`.
+    pub entrypoint: Vec<String>,
+    /// Effective command.
+    pub cmd: Vec<String>,
+    /// Effective environment.
+    pub env: Vec<String>,
+    /// Effective working directory, absolute.
+    pub workdir: String,
+    /// Effective user, may be empty (root).
+    pub user: String,
+    /// Effective labels: image's and request's.
+    pub labels: BTreeMap<String, String>,
+    /// Effective stop signal number.
+    pub stop_signal: i32,
+    /// Mounts with volumes resolved to names and host paths.
+    pub mounts: Vec<MountRecord>,
+    /// Exposed ports of image and request, `port/protocol`.
+    pub exposed: Vec<String>,
+    /// Effective mode: never `Default`.
+    pub network: NetworkRequest,
+    /// Effective host name.
+    pub hostname: String,
+}
+
+/// A mount of a record.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct MountRecord {
+    /// As asked.
+    #[serde(flatten)]
+    pub request: MountRequest,
+    /// Volume name; empty unless a volume.
+    pub volume: String,
+    /// Host path of a volume's data or of the bind; empty for tmpfs.
+    pub host_path: PathBuf,
+    /// Made for this container alone; removed by `rm -v` and `--rm`.
+    pub anonymous: bool,
+}
+
+/// Facts of the present run, written by the engine beside the shim's lock; void when nobody holds the lock.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RunFacts {
+    /// RFC 3339.
+    pub started: String,
+    /// The shim.
+    pub shim_pid: i32,
+    /// The container's init as the host sees it.
+    pub pid: i32,
+    /// Address on the bridge.
+    pub ip: Option<Ipv4Addr>,
+    /// Gateway of that address.
+    pub gateway: Option<Ipv4Addr>,
+    /// Prefix length of that address.
+    pub prefix: u8,
+    /// MAC address, `02:42:…`.
+    pub mac: String,
+    /// Host end of the veth pair.
+    pub host_link: String,
+    /// Ports with host ports chosen.
+    pub ports: Vec<PublishedPort>,
+}
+
+/// A published port in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedPort {
+    /// `None` = all addresses.
+    pub host_ip: Option<IpAddr>,
+    /// Chosen or given.
+    pub host_port: u16,
+    /// Port in the container.
+    pub container_port: u16,
+    /// tcp or udp.
+    pub protocol: Protocol,
+}
+
+/// How a run ended; written by the shim as one line of `key=value` words, see [`crate::run_state`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// 0–255; 128+n after signal n.
+    pub code: i32,
+    /// Signal that ended the process, 0 when it exited.
+    pub signal: i32,
+    /// RFC 3339 with nanoseconds.
+    pub finished: String,
+    /// The kernel killed it for memory.
+    pub oom_killed: bool,
+    /// Why the command could not be started; empty when it was.
+    pub error: String,
+    /// RFC 3339 of the start of that run.
+    pub started: String,
+}

@@ -1,0 +1,192 @@
+//! What is known of a container's run: the lock that its shim holds, the facts that the engine wrote, and the exit
+//! record that the shim wrote.
+//!
+//! A container runs as long as somebody holds the OFD lock on `run/containers/<id>/lock`; nothing else is believed, so
+//! a run directory that survived a kill or a reboot means nothing. The shim has no allocator and writes the exit record
+//! as text, beside and renamed:
+//!
+//! ```text
+//! code=0 signal=0 oom=0 started=<unix ns> finished=<unix ns>
+//! error=<text to the end of the line>          (only when the command could not be started)
+//! ```
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use cais_sys::lock::{OfdLock, is_held};
+use jiff::Timestamp;
+
+use crate::Store;
+use crate::error::{Result, StoreError};
+use crate::files::{self, Durability};
+use crate::record::{ExitRecord, RunFacts};
+
+impl Store {
+    /// Takes the lock of a new run, making the run directory, and clears what an earlier run left in it.
+    ///
+    /// The caller passes the file to the shim; whoever shares it holds the lock.
+    ///
+    /// # Errors
+    /// [`StoreError::Running`] when somebody holds it.
+    pub fn take_run_lock(&self, id: &str) -> Result<OfdLock> {
+        let directory = self.paths().run_container(id);
+        files::make_directory(&directory, 0o700)?;
+        let path = self.paths().run_lock(id);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StoreError::io("open", &path))?;
+        let lock = OfdLock::try_take(file).map_err(StoreError::io("lock", &path))?;
+        let lock = lock.ok_or_else(|| StoreError::Running { id: id.to_owned() })?;
+        files::remove_file(&self.paths().run_facts(id))?;
+        files::remove_file(&self.paths().run_ctl(id))?;
+        Ok(lock)
+    }
+
+    /// Whether somebody holds the lock of this container's run.
+    ///
+    /// # Errors
+    /// When the lock file is unreadable.
+    pub fn is_running(&self, id: &str) -> Result<bool> {
+        let path = self.paths().run_lock(id);
+        match File::open(&path) {
+            Ok(file) => is_held(&file).map_err(StoreError::io("probe the lock of", &path)),
+            Err(error) if files::is_absent(&error) => Ok(false),
+            Err(error) => Err(StoreError::io("open", &path)(error)),
+        }
+    }
+
+    /// Writes the facts of the present run; the caller knows that the lock is held.
+    ///
+    /// # Errors
+    /// When the run directory is not writable.
+    pub fn write_facts(&self, id: &str, facts: &RunFacts) -> Result<()> {
+        files::write_json(&self.paths().run_facts(id), facts, Durability::Volatile)
+    }
+
+    /// The facts last written; `None` when there are none. Void unless [`Store::is_running`].
+    ///
+    /// # Errors
+    /// When the file is damaged or unreadable.
+    pub fn read_facts(&self, id: &str) -> Result<Option<RunFacts>> {
+        files::read_json(&self.paths().run_facts(id))
+    }
+
+    /// How the last finished run ended; `None` when none has.
+    ///
+    /// # Errors
+    /// When the file is damaged or unreadable.
+    pub fn read_exit(&self, id: &str) -> Result<Option<ExitRecord>> {
+        let path = self.paths().container_exit(id);
+        let Some(bytes) = files::read(&path)? else { return Ok(None) };
+        match parse_exit(&bytes) {
+            Some(exit) => Ok(Some(exit)),
+            None => Err(StoreError::DamagedText {
+                path,
+                problem: "expected code=… signal=… started=… finished=…",
+            }),
+        }
+    }
+
+    /// Writes the exit record of a run that never began: its command could not be started.
+    ///
+    /// # Errors
+    /// When the container's directory is not writable.
+    pub fn write_failed_start(&self, id: &str, code: i32, error: &str) -> Result<()> {
+        let now = Timestamp::now().as_nanosecond();
+        // One line: the text is the engine's own sentence.
+        let error = error.replace('\n', " ");
+        let text = format!("code={code} signal=0 oom=0 started={now} finished={now}\nerror={error}\n");
+        files::write_atomic(&self.paths().container_exit(id), text.as_bytes(), Durability::Volatile)
+    }
+
+    /// The lock of a run that has ended, for whoever takes it down; `None` when somebody holds it.
+    ///
+    /// # Errors
+    /// When the lock file is unusable.
+    pub fn take_ended_lock(&self, id: &str) -> Result<Option<OfdLock>> {
+        let path = self.paths().run_lock(id);
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => OfdLock::try_take(file).map_err(StoreError::io("lock", &path)),
+            Err(error) if files::is_absent(&error) => Ok(None),
+            Err(error) => Err(StoreError::io("open", &path)(error)),
+        }
+    }
+
+    /// Removes the exit record before a new run; idempotent.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn clear_exit(&self, id: &str) -> Result<()> {
+        files::remove_file(&self.paths().container_exit(id))
+    }
+}
+
+/// Reads the shim's text; `None` when a word is missing or malformed. Unknown words are skipped.
+fn parse_exit(bytes: &[u8]) -> Option<ExitRecord> {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines = text.lines();
+    let words = lines.next()?;
+    let word = |key: &str| -> Option<i128> {
+        let value =
+            words.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='))?;
+        value.parse().ok()
+    };
+    Some(ExitRecord {
+        code: i32::try_from(word("code")?).ok()?,
+        signal: i32::try_from(word("signal")?).ok()?,
+        oom_killed: word("oom").unwrap_or_default() != 0,
+        started: rfc3339(word("started")?)?,
+        finished: rfc3339(word("finished")?)?,
+        error: lines.next().and_then(|line| line.strip_prefix("error=")).unwrap_or_default().to_owned(),
+    })
+}
+
+/// RFC 3339 with nine digits of nanoseconds, UTC.
+fn rfc3339(unix_ns: i128) -> Option<String> {
+    Timestamp::from_nanosecond(unix_ns).ok().map(|time| format!("{time:.9}"))
+}
+
+/// The time now, as records have it: RFC 3339 with nanoseconds, UTC.
+pub fn now() -> String {
+    format!("{:.9}", Timestamp::now())
+}
+
+/// Id of the present boot; empty where the kernel does not tell.
+pub(crate) fn boot_id() -> String {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    text.trim().chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_records() {
+        let exit =
+            parse_exit(b"code=137 signal=9 oom=1 started=1700000000000000001 finished=1700000001500000000\n")
+                .unwrap();
+        assert_eq!((exit.code, exit.signal, exit.oom_killed), (137, 9, true));
+        assert_eq!(exit.started, "2023-11-14T22:13:20.000000001Z");
+        assert_eq!(exit.finished, "2023-11-14T22:13:21.500000000Z");
+        assert_eq!(exit.error, "");
+        let failed =
+            parse_exit(b"code=127 signal=0 oom=0 started=1 finished=2 later=3\nerror=no such = file\n")
+                .unwrap();
+        assert_eq!(failed.error, "no such = file");
+        for bad in [
+            "",
+            "code=0",
+            "code=x signal=0 started=1 finished=2",
+            "code=99999999999 signal=0 started=1 finished=2",
+        ] {
+            assert_eq!(parse_exit(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+}
