@@ -1,0 +1,370 @@
+//! A record and this machine become a [`Launch`]: everything resolved, nothing left to decide.
+
+use std::path::Path;
+
+use cais_runtime::capability::{self, CapSet, Capabilities};
+use cais_runtime::device::{self, Device, DeviceError, DeviceRequest};
+use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Network, Node, Process, Root};
+use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, SeccompError, Target};
+
+use crate::{
+    ContainerRecord, Engine, Error, ErrorKind, MountKind, MountRecord, NetworkRequest, Result, SeccompRequest, Ulimit,
+};
+
+const MS_PRIVATE: u64 = 1 << 18;
+const MS_SLAVE: u64 = 1 << 19;
+const MS_SHARED: u64 = 1 << 20;
+
+/// /dev/shm unless asked otherwise, as in Docker.
+const SHM_BYTES: u64 = 64 << 20;
+
+/// Assembles the launch of a container.
+pub(crate) fn assemble(
+    engine: &Engine,
+    record: &ContainerRecord,
+    network: Network,
+    cgroup: CgroupPlan,
+    warnings: &mut Vec<String>,
+) -> Result<Launch> {
+    let request = &record.request;
+    let rootless = engine.config.rootless;
+    let mut mounts = name_files(engine, record);
+    for mount in &record.mounts {
+        mounts.push(requested_mount(mount)?);
+    }
+    Ok(Launch {
+        mountpoint: engine.store.paths().mountpoint(),
+        root: root(engine, record),
+        read_only: request.read_only,
+        hostname: record.hostname.clone(),
+        domainname: request.domainname.clone(),
+        network,
+        cgroup,
+        mounts,
+        nodes: nodes(record, rootless)?,
+        shm_size_bytes: request.shm_size_bytes.unwrap_or(SHM_BYTES),
+        tty: request.tty,
+        confined: !request.privileged && !request.security.unmask,
+        writable_sys: request.privileged,
+        sysctls: sysctls(record, rootless),
+        oom_score_adj: request.resources.oom_score_adj.map(|asked| oom_score(asked, warnings)),
+        rootless,
+        tty_group: !engine.config.single_id,
+        process: process(engine, record, warnings)?,
+        failing_step: engine.config.failing_step,
+    })
+}
+
+fn root(engine: &Engine, record: &ContainerRecord) -> Root {
+    let paths = engine.store.paths();
+    match &record.request.rootfs {
+        Some(directory) => Root::Directory(directory.clone()),
+        None => Root::Overlay {
+            lowers: record.layers.iter().rev().map(|diff_id| paths.layer_fs(diff_id)).collect(),
+            upper: paths.container_upper(&record.id),
+            work: paths.container_work(&record.id),
+            // What is thrown away at the end need never reach the disk.
+            volatile_upper: record.request.auto_remove,
+        },
+    }
+}
+
+/// What the process is, for `run` and (with changes) for `exec`.
+pub(crate) fn process(engine: &Engine, record: &ContainerRecord, warnings: &mut Vec<String>) -> Result<Process> {
+    let request = &record.request;
+    let capabilities = capabilities(record, warnings)?;
+    Ok(Process {
+        args: record.args.clone(),
+        env: environment(record, request.tty),
+        workdir: record.workdir.clone(),
+        user: record.user.clone(),
+        groups: request.group_add.clone(),
+        capabilities,
+        no_new_privileges: request.security.no_new_privileges,
+        seccomp: filter(record, capabilities.effective)?,
+        apparmor: request.security.apparmor.clone().filter(|profile| profile != "unconfined"),
+        limits: limits(&request.ulimits, warnings)?,
+        init: request.init,
+        set_groups: !engine.config.single_id,
+    })
+}
+
+/// The record's variables with those that Docker adds.
+pub(crate) fn environment(record: &ContainerRecord, tty: bool) -> Vec<String> {
+    let mut env = record.env.clone();
+    let mut add = |key: &str, value: &str| {
+        if !env.iter().any(|v| v.split('=').next() == Some(key)) {
+            env.push(format!("{key}={value}"));
+        }
+    };
+    add("HOSTNAME", &record.hostname);
+    if tty {
+        add("TERM", "xterm");
+    }
+    if record.image_id.is_some() && crate::hello::is_hello(&record.image_name) {
+        add(crate::hello::HOST_NAMESPACES, &crate::hello::host_namespaces());
+    }
+    env
+}
+
+/// Capability sets, cut down to what this machine has to give.
+pub(crate) fn capabilities(record: &ContainerRecord, warnings: &mut Vec<String>) -> Result<Capabilities> {
+    let request = &record.request;
+    let failed = |e| Error::caused(ErrorKind::Invalid, "capabilities", e);
+    let available = capability::current_bounding().map_err(failed)?;
+    let resolved =
+        capability::resolve(&request.cap_add, &request.cap_drop, request.privileged, available).map_err(failed)?;
+    for missing in &resolved.missing {
+        warnings.push(format!("capability {} is not available on this machine", missing.short_name()));
+    }
+    Ok(resolved.capabilities)
+}
+
+fn filter(record: &ContainerRecord, granted: CapSet) -> Result<Option<Vec<u8>>> {
+    let failed = |e: SeccompError| Error::caused(ErrorKind::Invalid, "seccomp", e);
+    let profile = match &record.request.security.seccomp {
+        _ if record.request.privileged => return Ok(None),
+        SeccompRequest::Unconfined => return Ok(None),
+        SeccompRequest::Default => Profile::docker_default(),
+        SeccompRequest::Profile(text) => Profile::from_json(text.as_bytes()).map_err(failed)?,
+    };
+    let Some(abi) = Abi::NATIVE else { return Ok(None) };
+    let target = Target { abi, caps: granted, kernel: kernel_version(), newer_calls: NewerCalls::Enosys, x32: false };
+    Ok(Some(seccomp::compile(&profile, &target).map_err(failed)?.to_bytes()))
+}
+
+/// First two numbers of the running kernel's release.
+fn kernel_version() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse().ok());
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
+/// hosts, hostname and resolv.conf of the container's directory, unless the request mounts something there.
+fn name_files(engine: &Engine, record: &ContainerRecord) -> Vec<MountPlan> {
+    let paths = engine.store.paths();
+    let id = match &record.network {
+        // Who shares a network shares its names.
+        NetworkRequest::Container(other) => other,
+        _ => &record.id,
+    };
+    [
+        ("/etc/hosts", paths.container_hosts(id)),
+        ("/etc/hostname", paths.container_hostname(id)),
+        ("/etc/resolv.conf", paths.container_resolv_conf(id)),
+    ]
+    .into_iter()
+    .filter(|(target, _)| !record.mounts.iter().any(|m| m.request.target == *target))
+    .map(|(target, source)| MountPlan::Bind {
+        source,
+        target: target.to_owned(),
+        directory: false,
+        read_only: false,
+        recursive: false,
+        propagation: MS_PRIVATE,
+    })
+    .collect()
+}
+
+fn requested_mount(mount: &MountRecord) -> Result<MountPlan> {
+    let request = &mount.request;
+    if request.kind == MountKind::Tmpfs {
+        return tmpfs(mount);
+    }
+    let source = mount.host_path.clone();
+    let metadata = std::fs::metadata(&source).map_err(|e| {
+        Error::caused(ErrorKind::Invalid, format!("mount {} on {}", source.display(), request.target), e)
+    })?;
+    let (propagation, recursive_propagation) = propagation(request.propagation.as_deref())?;
+    Ok(MountPlan::Bind {
+        source,
+        target: request.target.clone(),
+        directory: metadata.is_dir(),
+        read_only: request.read_only,
+        recursive: !request.non_recursive && (recursive_propagation || request.kind == MountKind::Bind),
+        propagation,
+    })
+}
+
+/// `rslave` and the like: the kernel's flag, and whether it goes for what is mounted beneath.
+fn propagation(text: Option<&str>) -> Result<(u64, bool)> {
+    let text = text.unwrap_or("rprivate");
+    let flag = match text.strip_prefix('r').unwrap_or(text) {
+        "private" => MS_PRIVATE,
+        "slave" => MS_SLAVE,
+        "shared" => MS_SHARED,
+        _ => {
+            let message = format!("mount propagation {text:?}: one of rprivate, private, rslave, slave, rshared, shared");
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+    };
+    Ok((flag, text.starts_with('r')))
+}
+
+fn tmpfs(mount: &MountRecord) -> Result<MountPlan> {
+    let request = &mount.request;
+    // Docker's defaults; options take them back.
+    let (mut nosuid, mut nodev, mut noexec) = (true, true, true);
+    let mut attributes = 0;
+    let mut options = Vec::new();
+    for option in &request.options {
+        match option.as_str() {
+            "suid" => nosuid = false,
+            "nosuid" => nosuid = true,
+            "dev" => nodev = false,
+            "nodev" => nodev = true,
+            "exec" => noexec = false,
+            "noexec" => noexec = true,
+            "ro" => attributes |= 1,
+            "rw" => {}
+            "noatime" => attributes |= 0x10,
+            other if ["size=", "mode=", "uid=", "gid=", "nr_inodes="].iter().any(|k| other.starts_with(k)) => {
+                options.push(other.to_owned());
+            }
+            other => {
+                let message = format!("tmpfs on {}: unknown option {other:?}", request.target);
+                return Err(Error::new(ErrorKind::Invalid, message));
+            }
+        }
+    }
+    if let Some(size) = request.tmpfs_size_bytes {
+        options.push(format!("size={size}"));
+    }
+    let mode = request.tmpfs_mode.map(|mode| format!("mode={mode:o}"));
+    if !options.iter().any(|o| o.starts_with("mode=")) {
+        options.push(mode.unwrap_or_else(|| "mode=1777".to_owned()));
+    }
+    attributes |= u64::from(request.read_only) | u64::from(nosuid) << 1 | u64::from(nodev) << 2 | u64::from(noexec) << 3;
+    Ok(MountPlan::Tmpfs { target: request.target.clone(), options, attributes })
+}
+
+/// The devices of a container: the default ones, the host's when privileged, those asked for; later ones win.
+pub(crate) fn devices(record: &ContainerRecord) -> Result<Vec<Device>> {
+    let failed = |e: DeviceError| Error::caused(ErrorKind::Invalid, "devices", e);
+    let mut all: Vec<Device> = device::default_devices();
+    let mut add = |more: Vec<Device>| {
+        for device in more {
+            all.retain(|d| d.path != device.path);
+            all.push(device);
+        }
+    };
+    if record.request.privileged {
+        add(device::host_devices(Path::new("/dev")).map_err(failed)?);
+    }
+    for text in &record.request.devices {
+        let asked: DeviceRequest = text.parse().map_err(failed)?;
+        add(asked.resolve().map_err(failed)?);
+    }
+    Ok(all)
+}
+
+fn nodes(record: &ContainerRecord, rootless: bool) -> Result<Vec<Node>> {
+    let devices = devices(record)?.into_iter().filter(|d| !rootless || d.source.exists());
+    Ok(devices
+        .map(|device| Node {
+            path: device.path.to_string_lossy().into_owned(),
+            source: device.source,
+            mode: device.mode,
+            device: device.rdev,
+            uid: device.uid,
+            gid: device.gid,
+        })
+        .collect())
+}
+
+/// The request's kernel parameters, and Docker's defaults where the container has a network of its own.
+fn sysctls(record: &ContainerRecord, rootless: bool) -> Vec<(String, String)> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    let own = !matches!(record.network, NetworkRequest::Host | NetworkRequest::Container(_));
+    if own && !rootless {
+        all.push(("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()));
+        all.push(("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned()));
+    }
+    for (key, value) in &record.request.sysctls {
+        all.retain(|(k, _)| k != key);
+        all.push((key.clone(), value.clone()));
+    }
+    all
+}
+
+/// Lowering the score needs CAP_SYS_RESOURCE, which not every machine gives.
+fn oom_score(asked: i32, warnings: &mut Vec<String>) -> i32 {
+    let current: i32 = std::fs::read_to_string("/proc/self/oom_score_adj")
+        .ok()
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
+    if asked < current && !has_sys_resource() {
+        warnings.push(format!("oom_score_adj {asked} needs CAP_SYS_RESOURCE; {current} is used"));
+        return current;
+    }
+    asked
+}
+
+fn has_sys_resource() -> bool {
+    const CAP_SYS_RESOURCE: u64 = 24;
+    capability::current_bounding().is_ok_and(|set| set.bits() >> CAP_SYS_RESOURCE & 1 == 1)
+}
+
+/// Resource limits by their kernel numbers, never above what this process may give.
+fn limits(ulimits: &[Ulimit], warnings: &mut Vec<String>) -> Result<Vec<Limit>> {
+    const NAMES: [&str; 16] = [
+        "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending",
+        "msgqueue", "nice", "rtprio", "rttime",
+    ];
+    let mut all = Vec::new();
+    for ulimit in ulimits {
+        let Some(resource) = NAMES.iter().position(|n| *n == ulimit.name) else {
+            return Err(Error::new(ErrorKind::Invalid, format!("invalid ulimit type: {}", ulimit.name))
+                .hint(format!("one of {}", NAMES.join(", "))));
+        };
+        let value = |v: i64| if v < 0 { u64::MAX } else { v as u64 };
+        let (mut soft, mut hard) = (value(ulimit.soft), value(ulimit.hard));
+        if soft > hard {
+            let message = format!("ulimit {}: soft limit {} is above hard limit {}", ulimit.name, ulimit.soft, ulimit.hard);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let ceiling = if has_sys_resource() { u64::MAX } else { hard_limit(resource) };
+        if hard > ceiling {
+            warnings.push(format!("ulimit {}: {hard} needs CAP_SYS_RESOURCE; {ceiling} is used", ulimit.name));
+            hard = ceiling;
+            soft = soft.min(ceiling);
+        }
+        all.push(Limit { resource: resource as u32, soft, hard });
+    }
+    Ok(all)
+}
+
+/// The hard limit of this process, from /proc/self/limits, whose lines stand in the kernel's order.
+fn hard_limit(resource: usize) -> u64 {
+    let text = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
+    let line = text.lines().nth(resource + 1).unwrap_or_default();
+    // Columns: 26 of name, then soft and hard limit.
+    let hard = line.get(26..).unwrap_or_default().split_whitespace().nth(1).unwrap_or("unlimited");
+    hard.parse().unwrap_or(u64::MAX)
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn propagations() {
+        assert_eq!(propagation(None).ok(), Some((MS_PRIVATE, true)));
+        assert_eq!(propagation(Some("slave")).ok(), Some((MS_SLAVE, false)));
+        assert!(propagation(Some("rx")).is_err());
+    }
+
+    #[test]
+    fn ulimits() {
+        let one = |name: &str, soft, hard| Ulimit { name: name.into(), soft, hard };
+        let mut warnings = Vec::new();
+        let all = limits(&[one("nofile", 10, 20)], &mut warnings).expect("fine");
+        assert_eq!(all, vec![Limit { resource: 7, soft: 10, hard: 20 }]);
+        assert!(limits(&[one("nofile", 21, 20)], &mut warnings).is_err());
+        assert!(limits(&[one("files", 1, 1)], &mut warnings).is_err());
+        let raised = limits(&[one("nofile", -1, -1)], &mut warnings).expect("clamped");
+        assert!(raised[0].hard == u64::MAX || !warnings.is_empty());
+    }
+}

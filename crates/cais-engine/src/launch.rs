@@ -1,0 +1,285 @@
+//! From a record to a running container: prepares what the plan needs, starts the shim, waits for its first word.
+//!
+//! Order matters for a crash at any point: the lock and the facts come first, then what they name (address, link,
+//! ports, cgroup); [`Engine::tear_down`] finds all of it by the container's id.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+
+use cais_net::bridge::BridgeConfig;
+use cais_plan::{Setup, Strings, join_strings};
+use cais_runtime::launch::Network;
+use cais_runtime::plan::{self, Planned};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
+
+use crate::assemble::assemble;
+use crate::attach::{AfterExit, AttachStream, broken, short};
+use crate::limits::Group;
+use crate::network::{self, PortHolders, reserve_ports};
+use crate::shim::{ShimFds, first_word};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, NetworkRequest, Result, RunFacts};
+
+/// How the starter takes part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Taking {
+    /// Output and the end come to the starter, who also cleans up.
+    pub(crate) attach: bool,
+    /// Input, too.
+    pub(crate) stdin: bool,
+}
+
+/// A container that was started.
+pub(crate) struct Launched {
+    pub(crate) stream: AttachStream,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What the shim is given beside the plan.
+struct Parts {
+    lock: OwnedFd,
+    owner: OwnedFd,
+    listener: OwnedFd,
+    log: File,
+    directory: File,
+    holders: PortHolders,
+    netns: Option<OwnedFd>,
+    group: Option<Group>,
+}
+
+impl Engine {
+    /// Starts a container that does not run. On failure everything of the run is taken down again.
+    pub(crate) fn launch(&self, record: &ContainerRecord, taking: Taking) -> Result<Launched> {
+        let lock = self.run_lock(record)?;
+        self.launch_locked(record, taking, lock.into_file().into()).inspect_err(|_| {
+            // What was made before the failure is found by id; the first error is the one to tell.
+            let _ = self.tear_down(&record.id);
+        })
+    }
+
+    /// The lock of a new run. A monitor that has reported the end and waits for its cleaner lets go soon.
+    fn run_lock(&self, record: &ContainerRecord) -> Result<cais_sys::lock::OfdLock> {
+        const TRIES: u32 = 500;
+        for _ in 0..TRIES {
+            match self.store.take_run_lock(&record.id) {
+                Err(cais_store::StoreError::Running { .. }) if self.has_ended(&record.id) => {
+                    std::thread::sleep(std::time::Duration::from_millis(10));
+                }
+                other => return Ok(other?),
+            }
+        }
+        let message = format!("container {} has ended, but its monitor does not let go", short(&record.id));
+        Err(Error::new(ErrorKind::Conflict, message).hint("`cais system check --repair` looks into it"))
+    }
+
+    fn has_ended(&self, id: &str) -> bool {
+        matches!(self.store.read_exit(id), Ok(Some(_)))
+    }
+
+    fn launch_locked(&self, record: &ContainerRecord, taking: Taking, lock: OwnedFd) -> Result<Launched> {
+        let mut warnings = Vec::new();
+        self.store.clear_exit(&record.id)?;
+        let (facts, holders, bridge) = self.first_facts(record)?;
+        self.store.write_facts(&record.id, &facts)?;
+        let make_network = || self.network_namespace(record, bridge.as_ref(), &facts);
+        let (netns, prepared) = if matches!(record.network, NetworkRequest::Bridge | NetworkRequest::Pasta) {
+            // The network is made on another thread while this one prepares the rest: they meet at the plan.
+            std::thread::scope(|scope| {
+                let thread = scope.spawn(make_network);
+                let prepared = self.prepare(record, &facts, &mut warnings);
+                let died = |_| Err(Error::new(ErrorKind::System, "the thread that makes the network died"));
+                (thread.join().unwrap_or_else(died), prepared)
+            })
+        } else {
+            (make_network(), self.prepare(record, &facts, &mut warnings))
+        };
+        let group = prepared?;
+        let (owner, ours) = AttachStream::pair().map_err(|e| broken(&record.id, e))?;
+        let parts = Parts {
+            lock,
+            owner,
+            listener: self.listen(&record.id)?,
+            log: self.open_log(&record.id)?,
+            directory: self.open_directory(&record.id)?,
+            holders,
+            netns: netns?,
+            group,
+        };
+        let (shim_pid, planned) = self.spawn_shim(record, taking, &parts, &mut warnings)?;
+        drop(parts);
+        let after = AfterExit { engine: self.clone(), id: record.id.clone(), shim_pid };
+        let stream = AttachStream::new(ours, taking.attach.then_some(after));
+        let pid = first_word(&stream, shim_pid, &record.id, &planned.steps)?;
+        self.store.write_facts(&record.id, &RunFacts { shim_pid, pid, ..facts })?;
+        Ok(Launched { stream, warnings })
+    }
+
+    /// What the run will take, decided and written down before any of it is made.
+    fn first_facts(&self, record: &ContainerRecord) -> Result<(RunFacts, PortHolders, Option<BridgeConfig>)> {
+        let mut facts = RunFacts { started: cais_store::run_state::now(), ..RunFacts::default() };
+        let (ports, holders) = match record.network {
+            NetworkRequest::Bridge | NetworkRequest::Pasta => reserve_ports(record)?,
+            _ => (Vec::new(), Vec::new()),
+        };
+        facts.ports = ports;
+        if record.network != NetworkRequest::Bridge {
+            return Ok((facts, holders, None));
+        }
+        let bridge = self.bridge()?;
+        let ip = self.lease(&record.id, &bridge)?;
+        facts.ip = Some(ip);
+        facts.gateway = Some(bridge.gateway);
+        facts.prefix = bridge.subnet.prefix();
+        let [a, b, c, d] = ip.octets();
+        facts.mac = format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        facts.host_link = network::link_name(&record.id, nanoseconds());
+        Ok((facts, holders, Some(bridge)))
+    }
+
+    /// The namespace that the container joins; `None` when it gets a fresh one of its own or the host's.
+    fn network_namespace(
+        &self,
+        record: &ContainerRecord,
+        bridge: Option<&BridgeConfig>,
+        facts: &RunFacts,
+    ) -> Result<Option<OwnedFd>> {
+        match (&record.network, bridge) {
+            (NetworkRequest::Bridge, Some(bridge)) => Ok(Some(self.attach_network(bridge, facts)?.netns)),
+            (NetworkRequest::Container(id), _) => self.network_of(id).map(Some),
+            (NetworkRequest::Pasta, _) => self.pasta_network(&record.id, facts).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The network namespace of a running container.
+    fn network_of(&self, id: &str) -> Result<OwnedFd> {
+        let pid = self.running_pid(id)?;
+        File::open(format!("/proc/{pid}/ns/net")).map(OwnedFd::from).map_err(|e| {
+            Error::caused(ErrorKind::System, format!("open the network namespace of container {}", short(id)), e)
+        })
+    }
+
+    /// Directories, name files and the cgroup.
+    fn prepare(&self, record: &ContainerRecord, facts: &RunFacts, warnings: &mut Vec<String>) -> Result<Option<Group>> {
+        let paths = self.store.paths();
+        if record.request.rootfs.is_none() {
+            let work = paths.container_work(&record.id);
+            if record.request.auto_remove && work.exists() {
+                // A failed start left the mark of an unsynced mount, over which overlayfs does not mount again.
+                std::fs::remove_dir_all(&work)
+                    .map_err(|e| Error::caused(ErrorKind::System, format!("remove {}", work.display()), e))?;
+            }
+            for (path, mode) in [(paths.container_upper(&record.id), 0o755), (work, 0o700)] {
+                match DirBuilder::new().mode(mode).create(&path) {
+                    Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
+                        return Err(Error::caused(ErrorKind::System, format!("create {}", path.display()), e));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.write_name_files(record, facts, warnings)?;
+        Group::create(self, record, warnings)
+    }
+
+    fn listen(&self, id: &str) -> Result<OwnedFd> {
+        let path = self.store.paths().run_ctl(id);
+        let failed = |e: std::io::Error| Error::caused(ErrorKind::System, format!("listen on {}", path.display()), e);
+        // Through the directory's descriptor: the whole path may be longer than an address.
+        let directory = File::open(self.store.paths().run_container(id)).map_err(failed)?;
+        let short = format!("/proc/self/fd/{}/ctl", std::os::fd::AsRawFd::as_raw_fd(&directory));
+        let listening = || -> std::io::Result<OwnedFd> {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+            bind(&socket, &SocketAddrUnix::new(short)?)?;
+            listen(&socket, 64)?;
+            Ok(socket)
+        };
+        listening().map_err(failed)
+    }
+
+    fn open_log(&self, id: &str) -> Result<File> {
+        let path = self.store.paths().container_log(id);
+        OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| Error::caused(ErrorKind::System, format!("open the log {}", path.display()), e))
+    }
+
+    fn open_directory(&self, id: &str) -> Result<File> {
+        let path = self.store.paths().container(id);
+        File::open(&path).map_err(|e| Error::caused(ErrorKind::System, format!("open {}", path.display()), e))
+    }
+
+    fn spawn_shim(
+        &self,
+        record: &ContainerRecord,
+        taking: Taking,
+        parts: &Parts,
+        warnings: &mut Vec<String>,
+    ) -> Result<(i32, Planned)> {
+        let mut fds = ShimFds::new();
+        let owner_fd = fds.add(parts.owner.as_fd());
+        let listen_fd = fds.add(parts.listener.as_fd());
+        let log_fd = fds.add(parts.log.as_fd());
+        let exit_dir_fd = fds.add(parts.directory.as_fd());
+        fds.add(parts.lock.as_fd());
+        let network = match &parts.netns {
+            Some(netns) => Network::Join(fds.add(netns.as_fd())),
+            None if record.network == NetworkRequest::Host => Network::Host,
+            None => Network::Own,
+        };
+        let group = parts.group.as_ref();
+        let oom_fd = fds.maybe(group.and_then(Group::oom_counter));
+        let cgroup_fd = fds.maybe(group.and_then(Group::directory));
+        let join: Vec<i32> = group.map(|g| g.tasks().map(|fd| fds.add(fd)).collect()).unwrap_or_default();
+        for holder in &parts.holders {
+            fds.add(holder.as_fd());
+        }
+        let launch = assemble(self, record, network, group.map(|g| g.view(join)).unwrap_or_default(), warnings)?;
+        let planned = plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
+        let cleanup = join_strings(self.cleanup_command(&record.id));
+        let setup = Setup {
+            clone_flags: planned.clone_flags,
+            cgroup_fd,
+            join_pid_fd: -1,
+            join_flags: 0,
+            owner_fd,
+            listen_fd,
+            log_fd,
+            exit_dir_fd,
+            oom_fd,
+            tty: record.request.tty,
+            stdin: record.request.interactive,
+            attached: taking.attach,
+            stdin_once: taking.attach && taking.stdin,
+            rows: 0,
+            cols: 0,
+            cleanup: Strings(&cleanup),
+        };
+        Ok((fds.spawn(&planned.steps, &setup)?, planned))
+    }
+
+    /// What the shim runs after the end when no owner is left: this program, with one word.
+    fn cleanup_command(&self, id: &str) -> Vec<String> {
+        let Ok(program) = std::fs::read_link("/proc/self/exe") else { return Vec::new() };
+        let paths = self.store.paths();
+        [program.as_path(), paths.root(), paths.run()]
+            .iter()
+            .map(|path| path.to_string_lossy().into_owned())
+            .zip(["", "--root", "--run-root"])
+            .flat_map(|(path, flag)| [flag.to_owned(), path])
+            .filter(|word| !word.is_empty())
+            .chain(["__cleanup".to_owned(), id.to_owned()])
+            .collect()
+    }
+}
+
+/// Nanoseconds of the clock, to tell runs apart.
+fn nanoseconds() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| u64::from(d.subsec_nanos()) ^ d.as_secs())
+}

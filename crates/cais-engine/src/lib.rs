@@ -1,0 +1,86 @@
+//! The nouns and verbs of cais; the public Rust interface that every door translates to.
+//!
+//! One file per verb under `verb/`. Synchronous; never prints, never reads the environment (the door passes a
+//! [`Config`]). State is on disk: an [`Engine`] is a cheap value that any number of processes hold at once.
+
+mod assemble;
+pub mod attach;
+mod copy_up;
+pub mod error;
+mod hello;
+mod launch;
+mod limits;
+mod names;
+mod network;
+mod pasta;
+pub mod progress;
+mod resolve;
+mod shim;
+mod teardown;
+pub mod verb;
+pub mod view;
+
+use std::path::PathBuf;
+
+pub use cais_store::record::*;
+pub use error::{Error, ErrorKind, Result};
+
+/// What a door tells the engine about its surroundings; nothing here is read from the environment by the engine.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Durable state, `/var/lib/cais` or `$XDG_DATA_HOME/cais`.
+    pub root: PathBuf,
+    /// Run-time state, `/run/cais` or `$XDG_RUNTIME_DIR/cais`.
+    pub run: PathBuf,
+    /// The caller is an ordinary user (possibly root of its own user namespace by now).
+    pub rootless: bool,
+    /// Only one id is mapped in the user namespace.
+    pub single_id: bool,
+    /// The caller's home, for credentials.
+    pub home: Option<PathBuf>,
+    /// `REGISTRY_AUTH_FILE`.
+    pub auth_file: Option<PathBuf>,
+    /// `DOCKER_CONFIG` directory.
+    pub docker_config: Option<PathBuf>,
+    /// `XDG_RUNTIME_DIR`, where podman keeps `containers/auth.json`.
+    pub runtime_dir: Option<PathBuf>,
+    /// `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
+    pub proxies: Proxies,
+    /// `SSL_CERT_FILE`.
+    pub ca_bundle: Option<PathBuf>,
+    /// `PATH`, to find `pasta` and credential helpers.
+    pub path: Vec<PathBuf>,
+    /// For tests of what a failed start leaves behind: this step of the launch plan fails.
+    pub failing_step: Option<usize>,
+}
+
+/// Proxy variables as the door found them.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    /// For http URLs.
+    pub http: Option<String>,
+    /// For https URLs.
+    pub https: Option<String>,
+    /// Comma-separated hosts that bypass.
+    pub no_proxy: Option<String>,
+}
+
+/// The engine: configuration and the open store.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    pub(crate) config: Config,
+    pub(crate) store: cais_store::Store,
+    /// How this machine's cgroups are laid out; a fact that does not change while we live.
+    pub(crate) layout: std::sync::OnceLock<cais_runtime::cgroup::Layout>,
+}
+
+impl Engine {
+    /// Opens the store, making its directories when they are missing.
+    ///
+    /// # Errors
+    /// When the directories cannot be made or have another format version.
+    pub fn open(config: Config) -> Result<Engine> {
+        let store = cais_store::Store::open(&config.root, &config.run)?;
+        Ok(Engine { config, store, layout: std::sync::OnceLock::new() })
+    }
+}

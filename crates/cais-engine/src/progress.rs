@@ -1,0 +1,26 @@
+//! Progress of long work, told to the door as events; the engine never draws.
+
+use cais_oci::Digest;
+
+/// What happens to one layer of a pull or load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayerEvent {
+    /// Known, not begun.
+    Waiting,
+    /// Already in the store.
+    Exists,
+    /// Bytes received so far of a total (compressed).
+    Downloading { done_bytes: u64, total_bytes: u64 },
+    /// Unpacked and verified.
+    Done,
+}
+
+/// Receives events; may be called from several threads.
+pub trait Progress: Sync {
+    /// A line of text, such as `latest: Pulling from library/busybox`.
+    fn message(&self, text: &str);
+    /// Something happened to a layer, named by the digest of its blob.
+    fn layer(&self, digest: &Digest, event: LayerEvent);
+    /// Something the user should know on stderr.
+    fn warn(&self, text: &str);
+}

@@ -1,0 +1,92 @@
+//! Taking a run down by the container's id: the one way for a failed start, an end, a removal and a recovery.
+//!
+//! Idempotent, goes on after a failure, and reports the first one. Nothing here waits for a process of the container:
+//! whoever is still in its cgroup is killed.
+
+use crate::attach::short;
+use crate::limits::Group;
+use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
+
+impl Engine {
+    /// Takes down what a run has on this machine: ports, address, processes, cgroup, run directory.
+    ///
+    /// # Errors
+    /// The first of what could not be taken down; all else was.
+    pub(crate) fn tear_down(&self, id: &str) -> Result<()> {
+        let mut first: Result<()> = Ok(());
+        let mut keep = |result: Result<()>| {
+            if first.is_ok() {
+                first = result;
+            }
+        };
+        // Closing the socket waits for the kernel: last of all.
+        let mut linger = None;
+        if let Ok(Some(facts)) = self.store.read_facts(id) {
+            keep(self.unpublish(&facts).map(|socket| linger = socket));
+            if let Some(ip) = facts.ip {
+                self.release(id, ip);
+            }
+            self.stop_pasta(id);
+        }
+        keep(self.remove_cgroup(id));
+        keep(remove_directory(&self.store.paths().run_container(id)));
+        drop(linger);
+        first
+    }
+
+    fn remove_cgroup(&self, id: &str) -> Result<()> {
+        let Some(cgroup) = Group::find(self, id)? else { return Ok(()) };
+        let failed = |e| Error::caused(ErrorKind::System, format!("remove the cgroup of container {}", short(id)), e);
+        cgroup.kill_all().and_then(|()| cgroup.remove()).map_err(failed)
+    }
+
+    /// What comes after the end of a run: takes it down, and removes the container when that was asked for.
+    pub(crate) fn after_exit(&self, id: &str) -> Result<()> {
+        let down = self.tear_down(id);
+        match self.store.load_container(id) {
+            Ok(record) if record.request.auto_remove => {
+                self.discard(&record)?;
+                down
+            }
+            _ => down,
+        }
+    }
+
+    /// Removes the record, the files and the anonymous volumes of a container that does not run.
+    pub(crate) fn discard(&self, record: &ContainerRecord) -> Result<()> {
+        self.store.remove_container(&record.id)?;
+        self.remove_anonymous_volumes(record);
+        Ok(())
+    }
+
+    /// The shim's spawn after the end of a run whose starter is gone. Takes the container's lock, so that it never
+    /// takes down a new run.
+    ///
+    /// # Errors
+    /// As for [`Engine::tear_down`].
+    pub fn cleanup(&self, id: &str) -> Result<()> {
+        // Nobody holds the lock of a run that has ended; who holds it is a new run, which is none of our business.
+        let Some(_lock) = self.store.take_ended_lock(id)? else { return Ok(()) };
+        self.after_exit(id)
+    }
+
+    /// Records that a run never began.
+    pub(crate) fn record_failed_start(&self, id: &str, error: &Error) {
+        let code = match error.kind {
+            ErrorKind::CommandNotFound => 127,
+            ErrorKind::NotExecutable => 126,
+            _ => 125,
+        };
+        // The error itself is what the caller hears.
+        let _ = self.store.write_failed_start(id, code, &error.message);
+    }
+}
+
+fn remove_directory(path: &std::path::Path) -> Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::caused(ErrorKind::System, format!("remove {}", path.display()), e))
+        }
+        _ => Ok(()),
+    }
+}

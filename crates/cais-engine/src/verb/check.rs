@@ -1,0 +1,297 @@
+//! `system check`: what the machine holds against what the records say, and the one way of putting it right.
+//!
+//! Whatever a run makes on the machine exists only while somebody holds the run's lock. So a look at the machine, then at
+//! the locks, then at the machine again finds what is left over without disturbing anybody: what both looks saw and no
+//! holder explains. A run is repaired by the same teardown that ends every run; things that belong to no run are taken
+//! away one by one. Things of containers that this store does not know are another store's and stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use cais_net::ports::PortMapping;
+
+use crate::network::{mappings, network_error};
+use crate::verb::containers::names;
+use crate::view::Finding;
+use crate::{Engine, Error, ErrorKind, Result, RunFacts};
+
+/// Exit code of a run whose monitor was killed.
+const LOST_EXIT_CODE: i32 = 255;
+/// How long the kernel may take to remove an interface whose namespace is gone.
+const LINK_PATIENCE: Duration = Duration::from_secs(3);
+/// Network interfaces in the caller's network namespace, a line each; proc(5). /sys shows those of its mount.
+const LINKS: &str = "/proc/self/net/dev";
+
+impl Engine {
+    /// Looks for what crashes left behind; with `repair` puts right what can be. Idempotent; running containers are not
+    /// disturbed.
+    ///
+    /// # Errors
+    /// When the store or the machine cannot be looked at, or a repair fails; what was repaired before stays so.
+    pub fn check(&self, repair: bool) -> Result<Vec<Finding>> {
+        let mut check = Check { engine: self, repair, findings: Vec::new() };
+        check.runs()?;
+        check.cgroups()?;
+        if !self.config.rootless {
+            check.ports()?;
+            check.leases()?;
+            check.links()?;
+        }
+        let mut findings = check.findings;
+        findings.extend(self.store.check(repair)?.into_iter().map(|finding| Finding {
+            kind: finding.kind.to_owned(),
+            object: finding.object,
+            problem: finding.problem,
+            repaired: finding.repaired,
+        }));
+        Ok(findings)
+    }
+}
+
+struct Check<'e> {
+    engine: &'e Engine,
+    repair: bool,
+    findings: Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn found(&mut self, kind: &str, object: impl Into<String>, problem: &str, repaired: bool) {
+        self.findings.push(Finding {
+            kind: kind.to_owned(),
+            object: object.into(),
+            problem: problem.to_owned(),
+            repaired,
+        });
+    }
+
+    /// The runs whose lock somebody holds, with their facts.
+    fn held(&self) -> Result<BTreeMap<String, RunFacts>> {
+        let mut held = BTreeMap::new();
+        for id in self.engine.run_directories()? {
+            if self.engine.store.is_running(&id)? {
+                let facts = self.engine.store.read_facts(&id)?.unwrap_or_default();
+                held.insert(id, facts);
+            }
+        }
+        Ok(held)
+    }
+
+    /// Runs without a monitor: it was killed, or whoever started the container was, in the middle of a launch or teardown.
+    fn runs(&mut self) -> Result<()> {
+        for id in self.engine.run_directories()? {
+            let Some(problem) = self.engine.lost_run(&id)? else { continue };
+            let repaired = self.repair && self.engine.recover(&id)?;
+            self.found("container", id, problem, repaired);
+        }
+        Ok(())
+    }
+
+    /// Cgroups of containers that do not run.
+    fn cgroups(&mut self) -> Result<()> {
+        let before = self.engine.cgroup_ids()?;
+        let held = self.held()?;
+        let known: BTreeSet<String> = self.engine.store.container_ids()?.into_iter().collect();
+        let after = self.engine.cgroup_ids()?;
+        for id in before.intersection(&after) {
+            if held.contains_key(id) || !known.contains(id) {
+                continue;
+            }
+            // What has a run directory is reported as a run.
+            if self.engine.store.paths().run_container(id).exists() {
+                continue;
+            }
+            if self.repair {
+                self.engine.tear_down(id)?;
+            }
+            self.found("cgroup", id, "belongs to a container that does not run", self.repair);
+        }
+        Ok(())
+    }
+
+    /// Published ports that lead to no running container, and running containers whose ports are not published.
+    fn ports(&mut self) -> Result<()> {
+        let before: BTreeSet<PortMapping> = published()?;
+        let held = self.held()?;
+        let after: BTreeSet<PortMapping> = published()?;
+        let explained: BTreeSet<PortMapping> = held.values().flat_map(mappings).collect();
+        let left: Vec<PortMapping> = before.intersection(&after).copied().filter(|p| !explained.contains(p)).collect();
+        if self.repair {
+            self.engine.withdraw(&left)?;
+        }
+        for port in left {
+            self.found("port", port.host().to_string(), "is published for no running container", self.repair);
+        }
+        // A launch that is under way publishes later; those with a pid have published.
+        let running = held.values().filter(|facts| facts.pid != 0);
+        let lost: Vec<PortMapping> =
+            running.flat_map(mappings).filter(|p| !before.contains(p) && !after.contains(p)).collect();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        // A container may have ended since.
+        let held = self.held()?;
+        let still: BTreeSet<PortMapping> = held.values().flat_map(mappings).collect();
+        let lost: Vec<PortMapping> = lost.into_iter().filter(|port| still.contains(port)).collect();
+        if self.repair {
+            self.engine.publish_lost(&lost)?;
+        }
+        for port in lost {
+            self.found("port", port.host().to_string(), "is not published any more: the rules were lost", self.repair);
+        }
+        Ok(())
+    }
+
+    /// Addresses leased to containers that do not run.
+    fn leases(&mut self) -> Result<()> {
+        let before = self.engine.leased()?;
+        let held = self.held()?;
+        let after = self.engine.leased()?;
+        for (ip, owner) in before {
+            // A run directory without holder gives its address back when it is taken down.
+            let explained = held.contains_key(&owner) || self.is_reported_run(&owner);
+            if explained || after.get(&ip) != Some(&owner) {
+                continue;
+            }
+            if self.repair {
+                self.engine.release(&owner, ip);
+            }
+            self.found("address", ip.to_string(), "is leased to no running container", self.repair);
+        }
+        Ok(())
+    }
+
+    /// Host ends of containers' interfaces without running container.
+    fn links(&mut self) -> Result<()> {
+        let mut left = links()?;
+        let limit = Instant::now() + LINK_PATIENCE;
+        loop {
+            let explained: BTreeSet<String> = self.held()?.into_values().map(|facts| facts.host_link).collect();
+            let present = links()?;
+            left.retain(|name| present.contains(name) && !explained.contains(name));
+            if left.is_empty() || Instant::now() >= limit {
+                break;
+            }
+            // The kernel is still at it, in its own time.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let known = self.engine.store.container_ids()?;
+        for name in left {
+            let is_ours = name.get(2..10).is_some_and(|start| known.iter().any(|id| id.starts_with(start)));
+            if is_ours && self.repair {
+                cais_net::bridge::delete_link(&name).map_err(network_error)?;
+            }
+            let problem = match is_ours {
+                true => "belongs to a container that does not run",
+                false => "belongs to no container of this store",
+            };
+            self.found("link", name, problem, is_ours && self.repair);
+        }
+        Ok(())
+    }
+
+    fn is_reported_run(&self, id: &str) -> bool {
+        self.findings.iter().any(|finding| finding.kind == "container" && finding.object == id && !finding.repaired)
+    }
+}
+
+impl Engine {
+    /// What is wrong with a run directory; `None` when somebody holds its lock or it is gone by now.
+    fn lost_run(&self, id: &str) -> Result<Option<&'static str>> {
+        if self.store.is_running(id)? {
+            return Ok(None);
+        }
+        let facts = self.store.read_facts(id)?;
+        let has_ended = self.store.read_exit(id).is_ok_and(|exit| exit.is_some());
+        // Somebody may have started it, or taken it down, since the lock was looked at.
+        if self.store.is_running(id)? || !self.store.paths().run_container(id).exists() {
+            return Ok(None);
+        }
+        Ok(Some(match facts {
+            Some(facts) if facts.pid != 0 && !has_ended => "its monitor was killed while it ran",
+            Some(facts) if facts.pid == 0 => "its start was interrupted",
+            _ => "has ended, but was not taken down",
+        }))
+    }
+
+    /// Takes a lost run down, under its lock; false when somebody else has the lock by now.
+    fn recover(&self, id: &str) -> Result<bool> {
+        let lock = match self.store.take_ended_lock(id)? {
+            Some(lock) => lock,
+            None if self.store.is_running(id)? => return Ok(false),
+            // There is not even a lock file.
+            None => match self.store.take_run_lock(id) {
+                Ok(lock) => lock,
+                Err(cais_store::StoreError::Running { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
+            },
+        };
+        let was_running = self.store.read_facts(id)?.is_some_and(|facts| facts.pid != 0);
+        if was_running && self.store.read_exit(id)?.is_none() && self.store.load_container(id).is_ok() {
+            let problem = "its monitor was killed: how it ended is not known";
+            self.store.write_failed_start(id, LOST_EXIT_CODE, problem)?;
+        }
+        let result = self.after_exit(id);
+        drop(lock);
+        result.map(|()| true)
+    }
+
+    /// Puts lost ports of running containers back, and the rules that they need.
+    fn publish_lost(&self, ports: &[PortMapping]) -> Result<()> {
+        cais_net::bridge::ensure_bridge(&self.bridge()?).map_err(network_error)?;
+        cais_net::ports::republish(ports).map_err(network_error)
+    }
+
+    /// Takes published ports away.
+    fn withdraw(&self, ports: &[PortMapping]) -> Result<()> {
+        if ports.is_empty() {
+            return Ok(());
+        }
+        cais_net::ports::unpublish(ports).map(drop).map_err(network_error)
+    }
+
+    /// Leased addresses and the ids that have them; an empty id when it was never written.
+    fn leased(&self) -> Result<BTreeMap<Ipv4Addr, String>> {
+        let directory = self.store.paths().leases();
+        let mut leases = BTreeMap::new();
+        for name in names(&directory)? {
+            let Ok(ip) = name.parse() else { continue };
+            // Given back since.
+            let Ok(owner) = std::fs::read_to_string(directory.join(&name)) else { continue };
+            leases.insert(ip, owner);
+        }
+        Ok(leases)
+    }
+}
+
+/// Ports in the kernel's maps.
+fn published() -> Result<BTreeSet<PortMapping>> {
+    Ok(cais_net::ports::list_published().map_err(network_error)?.into_iter().collect())
+}
+
+/// Interfaces whose names say that they are host ends of containers' interfaces.
+fn links() -> Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(LINKS)
+        .map_err(|e| Error::caused(ErrorKind::System, format!("read {LINKS}"), e))?;
+    let names = text.lines().filter_map(|line| line.split_once(':').map(|(name, _)| name.trim()));
+    Ok(names.filter(|name| is_host_end(name)).map(str::to_owned).collect())
+}
+
+/// `vc`, eight hex digits of the id, five of the nonce: see [`cais_net::attach::host_interface_name`].
+fn is_host_end(name: &str) -> bool {
+    name.strip_prefix("vc").is_some_and(|rest| rest.len() == 13 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_host_ends() {
+        let id = "0123456789abcdef".repeat(4);
+        assert!(is_host_end(&cais_net::attach::host_interface_name(&id, 7)));
+        for other in ["vc", "vcard0", "eth0", "vc0123456789abcg", "vc0123456789abcde"] {
+            assert!(!is_host_end(other), "{other}");
+        }
+    }
+}

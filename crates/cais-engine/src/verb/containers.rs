@@ -1,0 +1,180 @@
+//! `ps`: the containers and their states, derived from disk and locks; nothing is stored, nobody is asked.
+//!
+//! One pass with a few syscalls for each container. Without `all` only run directories are looked at, so that stopped
+//! containers cost nothing.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
+
+use cais_store::StoreError;
+
+use crate::view::{ContainerView, State};
+use crate::{Engine, Error, ErrorKind, ExitRecord, Result, RunFacts};
+
+/// From this many containers on another thread saves more than it costs.
+const THREAD_WORTH_CONTAINERS: usize = 64;
+
+impl Engine {
+    /// The containers that run (`all`: all of them), newest first.
+    ///
+    /// A container that vanishes meanwhile is left out, and so is one whose record is damaged: `check` reports it.
+    ///
+    /// # Errors
+    /// When the store's directories cannot be read.
+    pub fn containers(&self, all: bool) -> Result<Vec<ContainerView>> {
+        let run: HashSet<String> = self.run_directories()?.into_iter().collect();
+        let ids = if all { self.store.container_ids()? } else { run.iter().cloned().collect() };
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = ids.len().div_ceil(threads).max(THREAD_WORTH_CONTAINERS);
+        let mut found = std::thread::scope(|scope| {
+            let (first, rest) = ids.split_at(share.min(ids.len()));
+            let workers: Vec<_> =
+                rest.chunks(share).map(|ids| scope.spawn(|| self.views(ids, &run, all))).collect();
+            let mut found = self.views(first, &run, all)?;
+            for worker in workers {
+                found.extend(worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            }
+            Ok::<_, Error>(found)
+        })?;
+        found.sort_by(|a, b| b.record.created.cmp(&a.record.created).then_with(|| a.record.id.cmp(&b.record.id)));
+        Ok(found)
+    }
+
+    /// The views of some containers; without `all` only of those that run.
+    fn views(&self, ids: &[String], run: &HashSet<String>, all: bool) -> Result<Vec<ContainerView>> {
+        let mut found = Vec::new();
+        for id in ids {
+            let has_run_directory = run.contains(id);
+            // The lock before the record: a run that ends meanwhile is then seen as ended or as running, never as lost.
+            let locked = has_run_directory && self.store.is_running(id)?;
+            if !all && !locked {
+                continue;
+            }
+            match self.view(id, has_run_directory, locked) {
+                Ok(view) if all || matches!(view.state, State::Running | State::Paused) => found.push(view),
+                Ok(_) | Err(StoreError::NoSuch { .. } | StoreError::Damaged { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(found)
+    }
+
+    /// One container by name, id or unique prefix of an id.
+    ///
+    /// # Errors
+    /// When there is none or its record cannot be read.
+    pub fn container(&self, name: &str) -> Result<ContainerView> {
+        let id = self.store.resolve_container(name)?;
+        let locked = self.store.is_running(&id)?;
+        Ok(self.view(&id, true, locked)?)
+    }
+
+    /// Names of the run directories, which are ids.
+    pub(super) fn run_directories(&self) -> Result<Vec<String>> {
+        names(&self.store.paths().run_containers())
+    }
+
+    /// Record, signs and state of a container, by full id; `locked` was true some moments ago.
+    fn view(
+        &self,
+        id: &str,
+        mut has_run_directory: bool,
+        mut locked: bool,
+    ) -> cais_store::Result<ContainerView> {
+        let record = self.store.load_container(id)?;
+        loop {
+            let run = if has_run_directory { self.store.read_facts(id)? } else { None };
+            let exit = match self.store.read_exit(id) {
+                // Nobody knows any more how it ended.
+                Err(StoreError::DamagedText { .. }) => None,
+                other => other?,
+            };
+            let signs = Signs { locked, run: run.as_ref(), exit: exit.as_ref() };
+            let state = state(&signs, |_| self.is_frozen(id), || self.has_written(id));
+            // Seen as lost, it may have been started since the look at the lock.
+            if state == State::Dead && self.store.is_running(id)? {
+                (has_run_directory, locked) = (true, true);
+                continue;
+            }
+            return Ok(ContainerView { record, state, run, exit, size_bytes: None });
+        }
+    }
+
+    /// Whether the container ever wrote something: after a reboot nothing else tells that it had been started.
+    fn has_written(&self, id: &str) -> bool {
+        std::fs::metadata(self.store.paths().container_log(id)).is_ok_and(|log| log.len() > 0)
+    }
+}
+
+/// What the files say, before it is put into one word.
+struct Signs<'a> {
+    /// Somebody holds the lock of the run directory.
+    locked: bool,
+    /// Facts of a run that was not tidied up.
+    run: Option<&'a RunFacts>,
+    /// Exit record of the last run; removed before the next one begins.
+    exit: Option<&'a ExitRecord>,
+}
+
+/// The state that the signs amount to; `frozen` and `was_started` are asked only where they matter.
+///
+/// Facts without a pid are those of a launch that has not come to its end, or never will.
+fn state(signs: &Signs<'_>, frozen: impl FnOnce(&RunFacts) -> bool, was_started: impl FnOnce() -> bool) -> State {
+    let run = signs.run.filter(|run| run.pid != 0);
+    match (signs.locked, run) {
+        // Ended, even when its monitor still waits for someone to tidy up.
+        _ if signs.exit.is_some() => State::Exited,
+        (true, Some(run)) if frozen(run) => State::Paused,
+        (true, Some(_)) => State::Running,
+        (true, None) => State::Created,
+        // Its monitor was killed, or the machine went down.
+        (false, Some(_)) => State::Dead,
+        (false, None) if was_started() => State::Dead,
+        (false, None) => State::Created,
+    }
+}
+
+/// Names in a directory; none when it is not there.
+pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
+    let failed = |error: io::Error| {
+        Error::caused(ErrorKind::System, format_args!("cannot list {}", directory.display()), error)
+    };
+    let entries = match std::fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(failed)?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry.map_err(failed)?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(locked: bool, run: bool, exit: bool, frozen: bool, was_started: bool) -> State {
+        let (facts, record) = (RunFacts { pid: 7, ..RunFacts::default() }, ExitRecord::default());
+        let signs = Signs { locked, run: run.then_some(&facts), exit: exit.then_some(&record) };
+        state(&signs, |_| frozen, || was_started)
+    }
+
+    #[test]
+    fn states() {
+        // locked, facts, exit record, frozen, started before
+        assert_eq!(of(false, false, false, false, false), State::Created);
+        assert_eq!(of(true, false, false, true, true), State::Created, "being launched");
+        assert_eq!(of(true, true, false, false, true), State::Running);
+        assert_eq!(of(true, true, false, true, true), State::Paused);
+        assert_eq!(of(true, true, true, true, true), State::Exited, "its monitor waits for the teardown");
+        assert_eq!(of(false, true, true, false, true), State::Exited, "not torn down");
+        assert_eq!(of(false, false, true, false, true), State::Exited);
+        let unborn = Signs { locked: true, run: Some(&RunFacts::default()), exit: None };
+        assert_eq!(state(&unborn, |_| false, || true), State::Created, "the shim has not answered yet");
+        assert_eq!(state(&Signs { locked: false, ..unborn }, |_| false, || false), State::Created, "it never will");
+        assert_eq!(of(false, true, false, false, true), State::Dead, "its monitor was killed");
+        assert_eq!(of(false, false, false, false, true), State::Dead, "the machine went down");
+    }
+}

@@ -1,0 +1,305 @@
+//! `create`: a request becomes a record on disk; nothing runs.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cais_oci::{ImageConfig, ProcessConfig};
+use cais_store::{Hold, ImageRecord, Noun, check_name, random_id};
+
+use crate::attach::short;
+use crate::progress::Progress;
+use crate::resolve::{self, signal_number};
+use crate::{
+    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, MountKind, MountRecord, MountRequest, NetworkRequest,
+    PullPolicy, Result,
+};
+
+/// A container that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Created {
+    /// Its id.
+    pub id: String,
+    /// What could not be done as asked, for stderr.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Makes a container: pulls the image when the policy wants it, resolves the request, makes volumes, writes the
+    /// record.
+    ///
+    /// # Errors
+    /// When the request is wrong, the image cannot be had, or the name is taken; nothing is left behind then.
+    pub fn create(&self, request: ContainerRequest, progress: &dyn Progress) -> Result<Created> {
+        let (record, warnings) = self.make_record(request, progress)?;
+        Ok(Created { id: record.id, warnings })
+    }
+
+    /// As [`Engine::create`], giving the record: `run` goes on with it.
+    pub(crate) fn make_record(
+        &self,
+        request: ContainerRequest,
+        progress: &dyn Progress,
+    ) -> Result<(ContainerRecord, Vec<String>)> {
+        if let Some(name) = &request.name {
+            check_name(Noun::Container, name)?;
+            if !self.store.name_available(name)? {
+                let owner = self.store.resolve_container(name).unwrap_or_default();
+                let message = format!("the container name {name:?} is already in use by container {}", short(&owner));
+                return Err(Error::new(ErrorKind::Conflict, message)
+                    .hint(format!("remove it with `cais rm {name}`, or choose another name")));
+            }
+        }
+        let mut warnings = Vec::new();
+        let image = self.image_for(&request, progress)?;
+        let hold = self.store.hold()?;
+        let mut record = self.resolve_record(request, image.as_ref(), &mut warnings)?;
+        self.check_network(&record)?;
+        let made = self.make_mounts(&mut record, image.as_ref());
+        let written = made.and_then(|()| self.write_record(&record, &hold));
+        // Removing takes the lock that `hold` shares.
+        drop(hold);
+        if let Err(error) = written {
+            self.remove_anonymous_volumes(&record);
+            return Err(error);
+        }
+        Ok((record, warnings))
+    }
+
+    fn write_record(&self, record: &ContainerRecord, hold: &Hold) -> Result<()> {
+        let cidfile = record.request.cidfile.as_deref().map(open_cidfile).transpose()?;
+        self.store.put_container(record, hold)?;
+        if let (Some(mut file), Some(path)) = (cidfile, &record.request.cidfile) {
+            file.write_all(record.id.as_bytes()).map_err(|e| {
+                let _ = self.store.remove_container(&record.id);
+                Error::caused(ErrorKind::System, format!("write the container id to {}", path.display()), e)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The image of a request, pulled when the policy says so; `None` with `--rootfs`.
+    fn image_for(&self, request: &ContainerRequest, progress: &dyn Progress) -> Result<Option<ImageRecord>> {
+        if request.rootfs.is_some() {
+            return Ok(None);
+        }
+        let name = request.image.as_str();
+        let platform = request.platform.as_deref();
+        if request.pull == PullPolicy::Always {
+            self.pull(name, platform, progress)?;
+            return self.image_record(name).map(Some);
+        }
+        match self.image_record(name) {
+            Ok(record) if crate::hello::is_hello(name) && crate::hello::is_stale(&record) => {
+                self.load_hello().map(Some)
+            }
+            Ok(record) if self.fits(&record, platform)? => Ok(Some(record)),
+            Ok(_) if request.pull == PullPolicy::Missing => {
+                self.pull(name, platform, progress)?;
+                self.image_record(name).map(Some)
+            }
+            Ok(record) => Err(Error::new(
+                ErrorKind::NotFound,
+                format!("image {name} is here for {} only, and --pull never forbids fetching it", record.platform),
+            )),
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+            Err(_) if crate::hello::is_hello(name) => self.load_hello().map(Some),
+            Err(error) if request.pull == PullPolicy::Never => {
+                Err(error.hint("--pull never forbids fetching it; pull or load it first"))
+            }
+            Err(_) => {
+                progress.message(&format!("Unable to find image '{name}' locally"));
+                self.pull(name, platform, progress)?;
+                self.image_record(name).map(Some)
+            }
+        }
+    }
+
+    fn fits(&self, record: &ImageRecord, platform: Option<&str>) -> Result<bool> {
+        let Some(text) = platform else { return Ok(true) };
+        let wanted: cais_oci::Platform =
+            text.parse().map_err(|e| Error::caused(ErrorKind::Invalid, format!("platform {text:?}"), e))?;
+        Ok(wanted.rank(&record.platform).is_some())
+    }
+
+    fn resolve_record(
+        &self,
+        request: ContainerRequest,
+        image: Option<&ImageRecord>,
+        warnings: &mut Vec<String>,
+    ) -> Result<ContainerRecord> {
+        let empty = ProcessConfig::default();
+        let config = image.map_or(&empty, |i| &i.config.config);
+        let id = random_id();
+        let (entrypoint, cmd) = resolve::command(&request, config)?;
+        let pasta = self.find_program("pasta").is_some();
+        let (network, warning) = resolve::network(&request.network, self.config.rootless, pasta);
+        warnings.extend(warning);
+        let network = self.pin_network(network)?;
+        let hostname = match (&request.hostname, &network) {
+            (Some(name), _) => name.clone(),
+            (None, NetworkRequest::Host) => host_name(),
+            (None, _) => short(&id).to_owned(),
+        };
+        let stop_signal = match request.stop_signal.as_deref().or(config.stop_signal.as_deref()) {
+            Some(name) => signal_number(name)?,
+            None => 15,
+        };
+        let volumes: Vec<String> = image.map(|i| image_volumes(&i.config)).unwrap_or_default();
+        let mounts = resolve::mounts(&request.mounts, &volumes)?
+            .into_iter()
+            .map(|request| MountRecord { request, ..MountRecord::default() })
+            .collect();
+        let mut exposed: Vec<String> = config.exposed_ports.keys().map(|p| with_protocol(p)).collect();
+        exposed.extend(request.expose.iter().map(|p| with_protocol(p)));
+        exposed.extend(request.publish.iter().map(|p| format!("{}/{}", p.container_port, protocol_name(p.protocol))));
+        exposed.sort();
+        exposed.dedup();
+        let name = match &request.name {
+            Some(name) => name.clone(),
+            None => self.store.free_name()?,
+        };
+        Ok(ContainerRecord {
+            name,
+            created: cais_store::run_state::now(),
+            image_id: image.map(|i| i.id.clone()),
+            image_name: image_name(&request),
+            layers: image.map(|i| i.layers.clone()).unwrap_or_default(),
+            args: [entrypoint.clone(), cmd.clone()].concat(),
+            entrypoint,
+            cmd,
+            env: resolve::environment(&request.env, &config.env),
+            workdir: resolve::workdir(request.workdir.as_deref(), Some(config.working_dir.as_str()))?,
+            user: request.user.clone().unwrap_or_else(|| config.user.clone()),
+            labels: resolve::labels(&request.labels, &config.labels),
+            stop_signal,
+            mounts,
+            exposed,
+            network,
+            hostname,
+            id,
+            request,
+        })
+    }
+
+    /// Names another container by its id, so that renaming or name reuse changes nothing.
+    fn pin_network(&self, network: NetworkRequest) -> Result<NetworkRequest> {
+        match network {
+            NetworkRequest::Container(name) => Ok(NetworkRequest::Container(self.store.resolve_container(&name)?)),
+            other => Ok(other),
+        }
+    }
+
+    fn check_network(&self, record: &ContainerRecord) -> Result<()> {
+        let request = &record.request;
+        let publishes = request.publish_all || !request.publish.is_empty();
+        let shares = matches!(record.network, NetworkRequest::Host | NetworkRequest::Container(_));
+        if record.network == NetworkRequest::Bridge && self.config.rootless {
+            return Err(Error::new(ErrorKind::Unsupported, "network bridge needs root")
+                .hint("rootless containers have --network pasta, none or host"));
+        }
+        if matches!(record.network, NetworkRequest::Container(_)) && publishes {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "ports cannot be published in another container's network; publish them on that container",
+            ));
+        }
+        if shares && request.hostname.is_some() && matches!(record.network, NetworkRequest::Container(_)) {
+            return Err(Error::new(ErrorKind::Invalid, "a host name cannot be set in another container's network"));
+        }
+        Ok(())
+    }
+
+    /// Resolves volumes to host paths, making those that are missing and copying the image's content up.
+    fn make_mounts(&self, record: &mut ContainerRecord, image: Option<&ImageRecord>) -> Result<()> {
+        for index in 0..record.mounts.len() {
+            let request = record.mounts[index].request.clone();
+            match request.kind {
+                MountKind::Tmpfs => {}
+                MountKind::Bind => record.mounts[index].host_path = bind_source(&request)?,
+                MountKind::Volume => {
+                    let name = (!request.source.is_empty()).then_some(request.source.as_str());
+                    let (volume, _) = self.store.create_volume(name, Default::default(), Default::default())?;
+                    let mount = &mut record.mounts[index];
+                    mount.host_path = self.store.paths().volume_data(&volume.name);
+                    mount.anonymous = name.is_none();
+                    mount.volume = volume.name;
+                    let fresh = self.store.volume_is_empty(&record.mounts[index].volume)?;
+                    if let (true, false, Some(image)) = (fresh, request.no_copy, image) {
+                        crate::copy_up::copy_up(self, image, &request.target, &record.mounts[index].host_path)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_anonymous_volumes(&self, record: &ContainerRecord) {
+        for mount in record.mounts.iter().filter(|m| m.anonymous && !m.volume.is_empty()) {
+            // Another container may use it by now (`--volumes-from` style sharing by name): then it stays.
+            let _ = self.store.remove_volume(&mount.volume);
+        }
+    }
+
+    /// A program of the caller's PATH.
+    pub(crate) fn find_program(&self, name: &str) -> Option<PathBuf> {
+        self.config.path.iter().map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+    }
+}
+
+fn open_cidfile(path: &Path) -> Result<std::fs::File> {
+    std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| {
+        if e.kind() == std::io::ErrorKind::AlreadyExists {
+            Error::new(ErrorKind::Conflict, format!("container ID file {} exists already", path.display()))
+                .hint("make sure that the other container is not running, or delete the file")
+        } else {
+            Error::caused(ErrorKind::System, format!("create the container ID file {}", path.display()), e)
+        }
+    })
+}
+
+fn bind_source(request: &MountRequest) -> Result<PathBuf> {
+    let path = PathBuf::from(&request.source);
+    if !path.is_absolute() {
+        return Err(Error::new(ErrorKind::Invalid, format!("bind source {:?} is not absolute", request.source)));
+    }
+    match std::fs::metadata(&path) {
+        Ok(_) => {}
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound && request.create_source => {
+            std::fs::create_dir_all(&path).map_err(|e| {
+                Error::caused(ErrorKind::System, format!("create the bind source {}", path.display()), e)
+            })?;
+        }
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::new(ErrorKind::Invalid, format!("bind source path does not exist: {}", path.display())));
+        }
+        Err(e) => return Err(Error::caused(ErrorKind::System, format!("bind source {}", path.display()), e)),
+    }
+    Ok(path)
+}
+
+fn image_volumes(config: &ImageConfig) -> Vec<String> {
+    config.config.volumes.keys().cloned().collect()
+}
+
+fn image_name(request: &ContainerRequest) -> String {
+    match &request.rootfs {
+        Some(path) => path.display().to_string(),
+        None => request.image.clone(),
+    }
+}
+
+fn with_protocol(port: &str) -> String {
+    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
+}
+
+/// As in `80/tcp`.
+pub(crate) fn protocol_name(protocol: crate::Protocol) -> &'static str {
+    match protocol {
+        crate::Protocol::Tcp => "tcp",
+        crate::Protocol::Udp => "udp",
+    }
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,132 @@
+//! `exec`: a further command in a running container.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use cais_plan::{Setup, Strings};
+use cais_runtime::launch::ExecLaunch;
+use cais_runtime::plan;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::assemble::{capabilities, process};
+use crate::attach::{AfterExec, AttachStream, broken, short};
+use crate::limits::Group;
+use crate::resolve;
+use crate::shim::{ShimFds, first_word};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
+
+/// What `exec` is asked to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExecRequest {
+    /// Command and arguments.
+    pub args: Vec<String>,
+    /// `KEY=VALUE`, added to the container's.
+    pub env: Vec<String>,
+    /// Instead of the container's.
+    pub workdir: Option<String>,
+    /// `user[:group]` instead of the container's.
+    pub user: Option<String>,
+    /// Allocate a pseudo terminal.
+    pub tty: bool,
+    /// Standard input is given.
+    pub interactive: bool,
+    /// Nobody listens.
+    pub detach: bool,
+    /// All capabilities.
+    pub privileged: bool,
+}
+
+/// `CLONE_NEWPID`, which the monitor joins.
+const NEWPID: u64 = 0x2000_0000;
+/// `CLONE_NEWUSER`.
+const NEWUSER: u64 = 0x1000_0000;
+
+impl Engine {
+    /// Runs a command in a running container; `None` when detached.
+    ///
+    /// # Errors
+    /// When the container does not run or the command cannot be started.
+    pub fn exec(&self, name: &str, request: &ExecRequest) -> Result<Option<AttachStream>> {
+        let id = self.store.resolve_container(name)?;
+        let record = self.store.load_container(&id)?;
+        if request.args.is_empty() {
+            return Err(Error::new(ErrorKind::Invalid, "exec needs a command"));
+        }
+        let pidfd = self.init_pidfd(&id)?;
+        let group = Group::open(self, &id)?;
+        if group.as_ref().is_some_and(Group::is_frozen) {
+            let message = format!("container {} is paused: unpause it before exec", short(&id));
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let (owner, ours) = AttachStream::pair().map_err(|e| broken(&id, e))?;
+        let mut fds = ShimFds::new();
+        let owner_fd = fds.add(owner.as_fd());
+        let pid_number = fds.add(pidfd.as_fd());
+        let cgroup_fd = fds.maybe(group.as_ref().and_then(Group::directory));
+        let join: Vec<i32> =
+            group.as_ref().map(|g| g.tasks().map(|fd| fds.add(fd)).collect()).unwrap_or_default();
+        let launch = ExecLaunch {
+            pidfd: pid_number,
+            namespaces: plan::exec_namespaces(false),
+            join,
+            tty: request.tty,
+            process: self.exec_process(&record, request)?,
+        };
+        let planned = plan::exec(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the exec", e))?;
+        let setup = Setup {
+            clone_flags: planned.clone_flags,
+            cgroup_fd,
+            join_pid_fd: pid_number,
+            join_flags: if self.config.rootless { NEWPID | NEWUSER } else { NEWPID },
+            owner_fd,
+            listen_fd: -1,
+            log_fd: -1,
+            exit_dir_fd: -1,
+            oom_fd: -1,
+            tty: request.tty,
+            stdin: request.interactive,
+            attached: !request.detach,
+            stdin_once: true,
+            rows: 0,
+            cols: 0,
+            cleanup: Strings(b""),
+        };
+        let shim_pid = fds.spawn(&planned.steps, &setup)?;
+        drop(owner);
+        let stream = AttachStream::for_exec(ours, AfterExec { shim_pid });
+        first_word(&stream, shim_pid, &id, &planned.steps)?;
+        Ok((!request.detach).then_some(stream))
+    }
+
+    /// A descriptor of the container's init that can mean no other process, even when its pid is used again.
+    fn init_pidfd(&self, id: &str) -> Result<OwnedFd> {
+        let not_running = || Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)));
+        let pid = self.running_pid(id)?;
+        let pid = Pid::from_raw(pid).ok_or_else(not_running)?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| not_running())?;
+        // Still the same run, so the pid was its init when the descriptor was opened.
+        if self.running_pid(id)? != pid.as_raw_nonzero().get() {
+            return Err(not_running());
+        }
+        Ok(pidfd)
+    }
+
+    fn exec_process(&self, record: &ContainerRecord, request: &ExecRequest) -> Result<cais_runtime::launch::Process> {
+        let mut warnings = Vec::new();
+        let mut process = process(self, record, &mut warnings)?;
+        process.args.clone_from(&request.args);
+        process.env = resolve::environment(&request.env, &crate::assemble::environment(record, request.tty));
+        if let Some(workdir) = &request.workdir {
+            process.workdir = resolve::workdir(Some(workdir), None)?;
+        }
+        if let Some(user) = &request.user {
+            process.user.clone_from(user);
+        }
+        process.init = false;
+        if request.privileged {
+            let mut privileged = record.clone();
+            privileged.request.privileged = true;
+            process.capabilities = capabilities(&privileged, &mut warnings)?;
+        }
+        Ok(process)
+    }
+}

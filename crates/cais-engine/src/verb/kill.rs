@@ -1,0 +1,121 @@
+//! `kill` and `stop`: signals to a container's command.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use cais_plan::wire;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::attach::{AttachStream, MESSAGE_BYTES, Message, broken, short};
+use crate::resolve::signal_number;
+use crate::{Engine, Error, ErrorKind, Result};
+
+/// Docker's patience between the stop signal and SIGKILL.
+const STOP_TIMEOUT_SECS: i64 = 10;
+const SIGKILL: i32 = 9;
+
+impl Engine {
+    /// Sends a signal, by name or number, to a running container's command.
+    ///
+    /// # Errors
+    /// When it does not run or the signal is unknown.
+    pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
+        let signal = signal_number(signal)?;
+        let id = self.store.resolve_container(name)?;
+        let stream = self.talk(&id).map_err(|e| match e.kind {
+            ErrorKind::Conflict => {
+                Error::new(ErrorKind::Conflict, format!("cannot kill container {name}: it is not running"))
+            }
+            _ => e,
+        })?;
+        stream.signal(signal).map_err(|e| broken(&id, e))?;
+        // A container that is killed is gone when `kill` returns, as far as that is quick.
+        if signal == SIGKILL {
+            stream.request(wire::WAIT, &[]).map_err(|e| broken(&id, e))?;
+            self.await_exit(&stream, &id, Some(Duration::from_secs(10)))?;
+        }
+        Ok(())
+    }
+
+    /// Asks a container to stop: its stop signal, then after `timeout_secs` (-1: never) SIGKILL. One that does not run
+    /// is left alone.
+    ///
+    /// # Errors
+    /// When it cannot be stopped.
+    pub fn stop(&self, name: &str, timeout_secs: Option<i64>, signal: Option<&str>) -> Result<()> {
+        let id = self.store.resolve_container(name)?;
+        let record = self.store.load_container(&id)?;
+        let signal = signal.map_or(Ok(record.stop_signal), signal_number)?;
+        let seconds = timeout_secs.or(record.request.stop_timeout_secs).unwrap_or(STOP_TIMEOUT_SECS);
+        let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
+        self.end(&id, signal, patience)
+    }
+
+    /// Ends a run: signal, patience (`None`: for ever), SIGKILL, then takes it down.
+    pub(crate) fn end(&self, id: &str, signal: i32, patience: Option<Duration>) -> Result<()> {
+        let Ok(stream) = self.talk(id) else { return self.settle(id) };
+        // We take care of what comes after, so that nothing is left when we return.
+        stream.request(wire::OWN, &[]).map_err(|e| broken(id, e))?;
+        stream.request(wire::WAIT, &[]).map_err(|e| broken(id, e))?;
+        stream.signal(signal).map_err(|e| broken(id, e))?;
+        if !self.await_exit(&stream, id, patience)? {
+            stream.signal(SIGKILL).map_err(|e| broken(id, e))?;
+            if !self.await_exit(&stream, id, Some(Duration::from_secs(30)))? {
+                let message = format!("container {} does not end although it was killed", short(id));
+                return Err(Error::new(ErrorKind::System, message)
+                    .hint("a process in uninterruptible sleep: look at its stack in /proc/PID/stack"));
+            }
+        }
+        let result = self.after_exit(id);
+        // The shim goes when it hears that the work is done; its socket closes with it.
+        if stream.request(wire::DONE, &[]).is_ok() {
+            let mut buffer = vec![0; MESSAGE_BYTES];
+            let limit = Instant::now() + Duration::from_secs(5);
+            while Instant::now() < limit && readable(&stream, Some(limit)) {
+                if matches!(stream.recv(&mut buffer), Ok(Message::Closed) | Err(_)) {
+                    break;
+                }
+            }
+        }
+        result
+    }
+
+    /// A container without a monitor to talk to: the monitor is on its way out, or it was killed.
+    fn settle(&self, id: &str) -> Result<()> {
+        let limit = Instant::now() + Duration::from_secs(5);
+        while self.store.is_running(id)? && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Waits for the end; false when the patience is over first.
+    fn await_exit(&self, stream: &AttachStream, id: &str, patience: Option<Duration>) -> Result<bool> {
+        let limit = patience.map(|patience| Instant::now() + patience);
+        let mut buffer = vec![0; MESSAGE_BYTES];
+        while readable(stream, limit) {
+            match stream.recv(&mut buffer) {
+                Ok(Message::Exit { .. } | Message::Closed) => return Ok(true),
+                Ok(_) => {}
+                Err(error) => return Err(broken(id, error)),
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// Waits until a message is there; false when the time is over.
+fn readable(stream: &AttachStream, limit: Option<Instant>) -> bool {
+    loop {
+        let timeout = limit.map(|limit| {
+            let left = limit.saturating_duration_since(Instant::now());
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+        let fd = stream.as_fd();
+        match poll(&mut [PollFd::new(&fd, PollFlags::IN)], timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(_) => return false,
+            Ok(_) => return true,
+        }
+    }
+}

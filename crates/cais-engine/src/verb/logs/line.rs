@@ -1,0 +1,143 @@
+//! One line of a container's log: `2026-11-20T10:00:00.123456789Z stdout F text` and a newline.
+//!
+//! The format is Kubernetes' CRI logging format (kubernetes/design-proposals, "kubelet-cri-logging"), which podman
+//! calls `k8s-file`: time, stream, tags separated by colons, data. The first tag is `F` when the newline belongs to
+//! the data and `P` when it only ends the record. Data is any bytes but a newline. Knows nothing of files.
+
+use crate::view::Stream;
+
+/// Longest head of a record: the time (at most 35 bytes), the stream, a tag and three spaces, with some room.
+pub(super) const HEAD_MAX_BYTES: usize = 64;
+
+/// A record taken apart; borrows from the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Record<'a> {
+    /// RFC 3339 with nanoseconds.
+    pub(super) time: &'a str,
+    /// Where the data was written to.
+    pub(super) stream: Stream,
+    /// No newline belongs to the data.
+    pub(super) partial: bool,
+    /// The data without its newline.
+    pub(super) data: &'a [u8],
+}
+
+/// Takes a line, without its newline, apart; `None` when it is not a record.
+///
+/// The line may be cut anywhere behind the third space, which is how the heads of long records are read.
+pub(super) fn parse(line: &[u8]) -> Option<Record<'_>> {
+    let mut words = line.splitn(4, |byte| *byte == b' ');
+    let time = std::str::from_utf8(words.next()?).ok()?;
+    if time.len() < "2026-11-20T10:00:00Z".len() || !time.as_bytes()[0].is_ascii_digit() {
+        return None;
+    }
+    let stream = match words.next()? {
+        b"stdout" => Stream::Stdout,
+        b"stderr" => Stream::Stderr,
+        _ => return None,
+    };
+    let partial = match words.next()?.split(|byte| *byte == b':').next()? {
+        b"F" => false,
+        b"P" => true,
+        _ => return None,
+    };
+    Some(Record {
+        time,
+        stream,
+        partial,
+        data: words.next()?,
+    })
+}
+
+/// A moment to compare the times of records with.
+///
+/// Our shim writes every time with nine digits and in UTC, so that comparing text is comparing time; other
+/// spellings of RFC 3339 are parsed.
+#[derive(Clone, Debug)]
+pub(super) struct Moment {
+    text: String,
+    timestamp: jiff::Timestamp,
+}
+
+impl Moment {
+    /// The moment of a timestamp.
+    pub(super) fn new(timestamp: jiff::Timestamp) -> Moment {
+        Moment {
+            text: format!("{timestamp:.9}"),
+            timestamp,
+        }
+    }
+
+    /// Whether a record's time lies after the moment; false for a time that nobody can read.
+    pub(super) fn is_before(&self, time: &str) -> bool {
+        self.compare(time) == Some(std::cmp::Ordering::Less)
+    }
+
+    /// Whether a record's time lies before the moment; false for a time that nobody can read.
+    pub(super) fn is_after(&self, time: &str) -> bool {
+        self.compare(time) == Some(std::cmp::Ordering::Greater)
+    }
+
+    fn compare(&self, time: &str) -> Option<std::cmp::Ordering> {
+        if time.len() == self.text.len() && time.ends_with('Z') {
+            return Some(self.text.as_str().cmp(time));
+        }
+        let time: jiff::Timestamp = time.parse().ok()?;
+        Some(self.timestamp.cmp(&time))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_taken_apart() {
+        let record = parse(b"2026-11-20T10:00:00.123456789Z stdout F two words  ").unwrap();
+        assert_eq!(record.time, "2026-11-20T10:00:00.123456789Z");
+        assert_eq!(record.stream, Stream::Stdout);
+        assert!(!record.partial);
+        assert_eq!(record.data, b"two words  ");
+        let record =
+            parse(b"2026-11-20T10:00:00.123456789+02:00 stderr P:x \x00\xff\r").unwrap();
+        assert_eq!(
+            (record.stream, record.partial, record.data),
+            (Stream::Stderr, true, &b"\x00\xff\r"[..])
+        );
+        assert_eq!(
+            parse(b"2026-11-20T10:00:00.123456789Z stdout F ")
+                .unwrap()
+                .data,
+            b""
+        );
+    }
+
+    #[test]
+    fn other_lines_are_no_records() {
+        for line in [
+            &b""[..],
+            b"2026-11-20T10:00:00.123456789Z",
+            b"2026-11-20T10:00:00.123456789Z stdout",
+            b"2026-11-20T10:00:00.123456789Z stdout F",
+            b"2026-11-20T10:00:00.123456789Z stdin F x",
+            b"2026-11-20T10:00:00.123456789Z stdout X x",
+            b"26-11-20 stdout F x",
+            b"\xff\xfe2026-11-20T10:00:00.123456789Z stdout F x",
+            b"some text of more than twenty bytes stdout F x",
+        ] {
+            assert_eq!(parse(line), None, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn moments_compare_by_text_and_by_time() {
+        let moment = Moment::new("2026-11-20T10:00:00.5Z".parse().unwrap());
+        assert!(moment.is_after("2026-11-20T10:00:00.499999999Z"));
+        assert!(!moment.is_after("2026-11-20T10:00:00.500000000Z"));
+        assert!(!moment.is_before("2026-11-20T10:00:00.500000000Z"));
+        assert!(moment.is_before("2026-11-20T10:00:00.500000001Z"));
+        assert!(moment.is_before("2026-11-20T10:00:01Z"));
+        assert!(moment.is_after("2026-11-20T11:00:00.5+02:00"));
+        assert!(!moment.is_after("never") && !moment.is_before("never"));
+    }
+}

@@ -1,0 +1,34 @@
+//! `rm`: a container and everything of it goes.
+
+use std::time::Duration;
+
+use crate::attach::short;
+use crate::{Engine, Error, ErrorKind, Result};
+
+impl Engine {
+    /// Removes a container; a running one only with `force`, which kills it. `volumes` takes its anonymous volumes, too.
+    ///
+    /// # Errors
+    /// When it runs and `force` is not given, or something of it cannot be removed.
+    pub fn remove(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
+        let id = self.store.resolve_container(name)?;
+        let running = self.store.is_running(&id)? && self.store.read_exit(&id)?.is_none();
+        if running && !force {
+            let message = format!("cannot remove container {name}: it is running");
+            return Err(Error::new(ErrorKind::Conflict, message).hint(format!("stop it first, or `cais rm -f {name}`")));
+        }
+        let record = self.store.load_container(&id);
+        const SIGKILL: i32 = 9;
+        self.end(&id, SIGKILL, Some(Duration::from_secs(30)))?;
+        if self.store.is_running(&id)? {
+            let message = format!("container {} is still ending", short(&id));
+            return Err(Error::new(ErrorKind::Conflict, message).hint("try again in a moment"));
+        }
+        self.tear_down(&id)?;
+        self.store.remove_container(&id)?;
+        if let (Ok(record), true) = (record, volumes) {
+            self.remove_anonymous_volumes(&record);
+        }
+        Ok(())
+    }
+}

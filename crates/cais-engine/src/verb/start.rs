@@ -1,0 +1,57 @@
+//! `start`: a container that is there runs (again).
+
+use crate::attach::{AttachStream, short};
+use crate::launch::{Launched, Taking};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
+
+/// A start that worked.
+pub struct Started {
+    /// The container's id.
+    pub id: String,
+    /// Its output and end, when asked for.
+    pub stream: Option<AttachStream>,
+    /// For stderr.
+    pub warnings: Vec<String>,
+}
+
+impl Engine {
+    /// Starts a container by name, id or prefix. One that runs already is left alone.
+    ///
+    /// # Errors
+    /// When it cannot be started; nothing of the run is left behind then, and its exit record says why.
+    pub fn start(&self, name: &str, attach: bool, stdin: bool) -> Result<Started> {
+        let id = self.store.resolve_container(name)?;
+        if self.store.is_running(&id)? && self.store.read_exit(&id)?.is_none() {
+            let stream = if attach { Some(self.attach(&id, stdin)?) } else { None };
+            return Ok(Started { id, stream, warnings: Vec::new() });
+        }
+        let record = self.store.load_container(&id)?;
+        if !self.store.is_running(&id)? {
+            // A run whose monitor was killed left things behind that the new one would trip over.
+            self.tear_down(&id)?;
+        }
+        let launched = self.launch_record(&record, attach, stdin)?;
+        Ok(Started { id, stream: attach.then_some(launched.stream), warnings: launched.warnings })
+    }
+
+    /// Launches and, when that fails, leaves the reason in the exit record.
+    pub(crate) fn launch_record(&self, record: &ContainerRecord, attach: bool, stdin: bool) -> Result<Launched> {
+        self.launch(record, Taking { attach, stdin: stdin && record.request.interactive })
+            .inspect_err(|error| self.record_failed_start(&record.id, error))
+    }
+
+    /// The host's pid of a running container's init.
+    pub(crate) fn running_pid(&self, id: &str) -> Result<i32> {
+        let not_running = || {
+            Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)))
+        };
+        if !self.store.is_running(id)? || self.store.read_exit(id)?.is_some() {
+            return Err(not_running());
+        }
+        match self.store.read_facts(id)? {
+            Some(facts) if facts.pid != 0 => Ok(facts.pid),
+            // Its starter was killed before it could write the pid down: the shim knows it.
+            _ => self.ask_pid(id)?.ok_or_else(not_running),
+        }
+    }
+}

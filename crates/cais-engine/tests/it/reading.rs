@@ -1,0 +1,278 @@
+//! The reading verbs on a store made by hand: states, lists, logs, inspect.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+
+use cais_engine::view::{State, Stream};
+use cais_engine::verb::LogOptions;
+use cais_engine::{Config, ContainerRecord, ContainerRequest, Engine, ErrorKind, NetworkRequest, Proxies, RunFacts};
+use cais_store::Store;
+
+/// A store and an engine on it; gone when dropped.
+struct World {
+    directory: tempfile::TempDir,
+    store: Store,
+    engine: Engine,
+}
+
+impl World {
+    fn new() -> World {
+        let directory = tempfile::tempdir().unwrap();
+        let (root, run) = (directory.path().join("root"), directory.path().join("run"));
+        let store = Store::open(&root, &run).unwrap();
+        let config = Config {
+            root,
+            run,
+            rootless: false,
+            single_id: false,
+            home: None,
+            auth_file: None,
+            docker_config: None,
+            runtime_dir: None,
+            proxies: Proxies::default(),
+            ca_bundle: None,
+            path: Vec::new(),
+            failing_step: None,
+        };
+        World { engine: Engine::open(config).unwrap(), store, directory }
+    }
+
+    /// A container that was created at second `second`; its id repeats the digit.
+    fn container(&self, digit: char, second: u32) -> String {
+        let id: String = std::iter::repeat_n(digit, 64).collect();
+        let record = ContainerRecord {
+            id: id.clone(),
+            name: format!("name-{digit}"),
+            created: format!("2026-11-20T10:00:{second:02}.000000000Z"),
+            request: ContainerRequest::default(),
+            image_id: None,
+            image_name: "image".into(),
+            layers: Vec::new(),
+            args: vec!["/bin/true".into()],
+            entrypoint: Vec::new(),
+            cmd: vec!["/bin/true".into()],
+            env: Vec::new(),
+            workdir: "/".into(),
+            user: String::new(),
+            labels: Default::default(),
+            stop_signal: 15,
+            mounts: Vec::new(),
+            exposed: Vec::new(),
+            network: NetworkRequest::None,
+            hostname: "host".into(),
+        };
+        let hold = self.store.hold().unwrap();
+        self.store.put_container(&record, &hold).unwrap();
+        id
+    }
+
+    fn facts(&self, id: &str, shim_pid: i32) {
+        let started = "2026-11-20T11:00:00.000000000Z".to_owned();
+        self.store.write_facts(id, &RunFacts { started, shim_pid, pid: 1, ..RunFacts::default() }).unwrap();
+    }
+
+    fn exit(&self, id: &str, code: i32) {
+        let line = format!("code={code} signal=0 oom=0 started=1700000000000000000 finished=1700000001000000000\n");
+        std::fs::write(self.store.paths().container_exit(id), line).unwrap();
+    }
+
+    fn log(&self, id: &str) -> File {
+        OpenOptions::new().create(true).append(true).open(self.store.paths().container_log(id)).unwrap()
+    }
+
+    fn states(&self, all: bool) -> Vec<(char, State)> {
+        let views = self.engine.containers(all).unwrap();
+        views.iter().map(|view| (view.record.id.chars().next().unwrap(), view.state)).collect()
+    }
+
+    /// What `logs` gives: `O:` or `E:` and the data, `+` behind a piece.
+    fn logs(&self, id: &str, options: LogOptions) -> Vec<String> {
+        let mut lines = Vec::new();
+        self.engine
+            .logs(id, options, &mut |line| {
+                let stream = if line.stream == Stream::Stdout { 'O' } else { 'E' };
+                let more = if line.partial { "+" } else { "" };
+                lines.push(format!("{stream}:{}{more}", String::from_utf8_lossy(line.data)));
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        lines
+    }
+}
+
+fn line(second: u32, stream: &str, tag: &str, data: &str) -> String {
+    format!("2026-11-20T12:00:{second:02}.000000000Z {stream} {tag} {data}\n")
+}
+
+#[test]
+fn states_are_derived_from_locks_and_records() {
+    let world = World::new();
+    world.container('a', 1);
+    let running = world.container('b', 5);
+    let exited = world.container('c', 3);
+    let dead = world.container('d', 4);
+    let launching = world.container('e', 2);
+    let lock = world.store.take_run_lock(&running).unwrap();
+    world.facts(&running, 1);
+    world.exit(&exited, 3);
+    drop(world.store.take_run_lock(&dead).unwrap());
+    world.facts(&dead, 1);
+    let _launching = world.store.take_run_lock(&launching).unwrap();
+
+    assert_eq!(world.states(false), [('b', State::Running)]);
+    assert_eq!(
+        world.states(true),
+        [
+            ('b', State::Running),
+            ('d', State::Dead),
+            ('c', State::Exited),
+            ('e', State::Created),
+            ('a', State::Created)
+        ]
+    );
+    drop(lock);
+    assert_eq!(world.states(false), []);
+    assert_eq!(world.engine.container(&running).unwrap().state, State::Dead);
+    assert_eq!(world.engine.container("name-c").unwrap().exit.unwrap().code, 3);
+    assert_eq!(world.engine.container("a").unwrap().record.name, "name-a");
+    assert_eq!(world.engine.container("nobody").unwrap_err().kind, ErrorKind::NotFound);
+}
+
+#[test]
+fn a_damaged_record_does_not_hide_the_others() {
+    let world = World::new();
+    let damaged = world.container('a', 1);
+    world.container('b', 2);
+    std::fs::write(world.store.paths().container_record(&damaged), "{").unwrap();
+    assert_eq!(world.states(true), [('b', State::Created)]);
+    assert!(world.engine.container(&damaged).unwrap_err().message.contains("damaged"));
+}
+
+#[test]
+fn inspect_tells_paths_and_sizes() {
+    let world = World::new();
+    let id = world.container('a', 1);
+    let upper = world.store.paths().container_upper(&id);
+    std::fs::create_dir_all(&upper).unwrap();
+    std::fs::write(upper.join("file"), [0; 123]).unwrap();
+    let plain = world.engine.container_inspect("name-a", false).unwrap();
+    assert_eq!(plain["LogPath"], world.store.paths().container_log(&id).to_str().unwrap());
+    assert!(plain.get("SizeRw").is_none());
+    let sized = world.engine.container_inspect("name-a", true).unwrap();
+    assert_eq!(sized["SizeRw"], 123);
+    assert_eq!(sized["SizeRootFs"], 123);
+}
+
+#[test]
+fn logs_of_an_ended_container() {
+    let world = World::new();
+    let id = world.container('a', 1);
+    assert_eq!(world.logs(&id, LogOptions { follow: true, ..LogOptions::default() }), [""; 0]);
+    let mut log = world.log(&id);
+    for second in 0..6 {
+        let stream = if second % 2 == 0 { "stdout" } else { "stderr" };
+        log.write_all(line(second, stream, "F", &second.to_string()).as_bytes()).unwrap();
+    }
+    log.write_all(b"damage\n").unwrap();
+    log.write_all(line(6, "stdout", "P", "no newline").as_bytes()).unwrap();
+    log.write_all(b"2026-11-20T12:00:07.000000000Z stdout F to").unwrap();
+
+    let whole = ["O:0", "E:1", "O:2", "E:3", "O:4", "E:5", "O:no newline+", "O:to+"];
+    assert_eq!(world.logs(&id, LogOptions::default()), whole);
+    assert_eq!(world.logs(&id, LogOptions { follow: true, ..LogOptions::default() }), whole);
+    assert_eq!(world.logs(&id, LogOptions { tail: Some(0), ..LogOptions::default() }), ["O:to+"; 0]);
+    assert_eq!(world.logs(&id, LogOptions { tail: Some(2), ..LogOptions::default() }), whole[5..]);
+    let since = Some("2026-11-20T12:00:03Z".parse().unwrap());
+    let until = Some("2026-11-20T12:00:05Z".parse().unwrap());
+    assert_eq!(world.logs(&id, LogOptions { since, until, ..LogOptions::default() }), whole[3..6]);
+    assert_eq!(world.logs(&id, LogOptions { since, until, tail: Some(2), follow: true }), whole[4..6]);
+
+    let mut first = Vec::new();
+    world
+        .engine
+        .logs(&id, LogOptions::default(), &mut |line| {
+            first.push(line.data.to_vec());
+            ControlFlow::Break(())
+        })
+        .unwrap();
+    assert_eq!(first, [b"0"]);
+}
+
+/// Stands for a shim: lives until its standard input is closed.
+struct Shim(Child);
+
+impl Shim {
+    fn new() -> Shim {
+        Shim(Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
+    fn end(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Shim {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+#[test]
+fn following_gives_every_line_in_order_and_ends_with_the_container() {
+    let world = World::new();
+    let id = world.container('a', 1);
+    let mut log = world.log(&id);
+    log.write_all(line(0, "stdout", "F", "old").as_bytes()).unwrap();
+    log.write_all(line(0, "stdout", "F", "first").as_bytes()).unwrap();
+    let mut shim = Shim::new();
+    let lock = world.store.take_run_lock(&id).unwrap();
+    world.facts(&id, shim.0.id().cast_signed());
+    std::thread::scope(|scope| {
+        let (sender, receiver) = mpsc::channel();
+        let (world, id) = (&world, &id);
+        let follower = scope.spawn(move || {
+            let options = LogOptions { follow: true, tail: Some(1), ..LogOptions::default() };
+            world.engine.logs(id, options, &mut |line| match sender.send(line.data.to_vec()) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            })
+        });
+        assert_eq!(receiver.recv().unwrap(), b"first");
+        // Answered one by one: the follower sleeps between them.
+        for number in 0..50 {
+            log.write_all(line(1, "stderr", "F", &number.to_string()).as_bytes()).unwrap();
+            assert_eq!(receiver.recv().unwrap(), number.to_string().as_bytes());
+        }
+        // A record in two writes, then many at once, then the end right behind the last line.
+        let torn = line(2, "stdout", "F", "torn");
+        log.write_all(&torn.as_bytes()[..20]).unwrap();
+        log.write_all(&torn.as_bytes()[20..]).unwrap();
+        assert_eq!(receiver.recv().unwrap(), b"torn");
+        for number in 0..10_000 {
+            log.write_all(line(3, "stdout", "F", &number.to_string()).as_bytes()).unwrap();
+        }
+        drop(lock);
+        shim.end();
+        for number in 0..10_000 {
+            assert_eq!(receiver.recv().unwrap(), number.to_string().as_bytes());
+        }
+        follower.join().unwrap().unwrap();
+        assert!(receiver.recv().is_err(), "the follower has ended");
+    });
+    drop(world.directory);
+}
+
+#[test]
+fn following_ends_at_until() {
+    let world = World::new();
+    let id = world.container('a', 1);
+    let mut log = world.log(&id);
+    log.write_all(line(0, "stdout", "F", "x").as_bytes()).unwrap();
+    let _lock = world.store.take_run_lock(&id).unwrap();
+    let until = Some(jiff::Timestamp::now());
+    assert_eq!(world.logs(&id, LogOptions { follow: true, until, ..LogOptions::default() }).len(), 1);
+}

@@ -1,0 +1,177 @@
+//! Help texts: the overview, a management command's, and that of one command with all its flags.
+
+use clap::{Arg, Command};
+
+use crate::spec::Spec;
+
+/// The overview; its commands are in `commands::COMMANDS` (a test compares them).
+pub const OVERVIEW: &str = "\
+Usage:  cais [GLOBAL OPTIONS] COMMAND
+
+Builds, ships and runs containers: one program, no daemon. Commands and flags are docker's.
+
+Common commands:
+  run       Create a container from an image and run it
+  exec      Run a command in a running container
+  ps        List containers
+  logs      Show what a container wrote
+  stop      Stop containers gracefully
+  rm        Remove containers
+
+Containers (also: cais container COMMAND):
+  create    Create a container without starting it
+  start     Start containers that do not run
+  kill      Send a signal to containers
+  attach    Attach this terminal to a running container
+  wait      Wait until containers end, print their exit codes
+  inspect   Show containers, images and volumes in detail
+  port      Show published ports
+
+Images (also: cais image COMMAND):
+  pull      Fetch an image from a registry
+  load      Load images from an archive or an OCI layout
+  import    Make an image from a tar archive of a file system
+  images    List images
+  tag       Give an image another name
+  rmi       Remove images
+
+Volumes:
+  volume create | ls | inspect | rm
+
+System:
+  info      Show what this machine offers and what is stored
+  version   Show versions
+  system check [--repair]
+            Compare what is stored with what is real; repair it
+
+Global options:
+      --root DIR       Durable state (/var/lib/cais; rootless: $XDG_DATA_HOME/cais)
+      --run-root DIR   Run-time state (/run/cais; rootless: $XDG_RUNTIME_DIR/cais)
+      --config DIR     Directory of docker's config.json
+      --debug          Show the causes of an error
+  -v, --version        Print the version
+  -h, --help           Print this
+
+Examples:
+  cais run --rm hello                          The image that is built in
+  cais run -it --rm debian bash                A shell in Debian
+  cais run -d --name web -p 8080:80 nginx      A server; then: cais logs -f web
+  cais exec -it web sh                         A shell beside it
+  cais ps -a --format '{{.Names}} {{.Status}}'
+
+'cais COMMAND --help' tells the flags of a command.
+";
+
+/// Columns when standard output is no terminal.
+const WIDTH_DEFAULT: usize = 100;
+/// Where the explanations of flags begin, at most.
+const COLUMN_MAX: usize = 34;
+
+/// Help of one command.
+pub fn command(spec: &Spec, command: &Command) -> String {
+    let mut text = format!("Usage:  cais {} {}\n\n{}\n", spec.name(), spec.usage, spec.about);
+    if spec.names.len() > 1 {
+        let names: Vec<_> = spec.names.iter().map(|name| format!("cais {name}")).collect();
+        text.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
+    }
+    let mut flags: Vec<(String, String)> = command
+        .get_arguments()
+        .filter(|arg| !arg.is_positional() && !arg.is_hide_set())
+        .map(|arg| (left_side(arg), right_side(arg)))
+        .collect();
+    flags.sort_by(|left, right| left.0[6..].cmp(&right.0[6..]));
+    if !flags.is_empty() {
+        text.push_str("\nOptions:\n");
+        push_columns(&mut text, &flags, width());
+    }
+    if !spec.examples.is_empty() {
+        text.push_str("\nExamples:\n");
+        for example in spec.examples {
+            text.push_str(&format!("  {example}\n"));
+        }
+    }
+    text
+}
+
+/// Help of a word with commands below it, such as `image`.
+pub fn management(word: &str, specs: &[&Spec]) -> String {
+    let mut text = format!("Usage:  cais {word} COMMAND\n\nCommands:\n");
+    let rows: Vec<_> = specs
+        .iter()
+        .map(|spec| {
+            let below = spec.names.iter().find_map(|name| name.strip_prefix(word)?.strip_prefix(' '));
+            (format!("  {}", below.unwrap_or(spec.name())), spec.about.to_owned())
+        })
+        .collect();
+    push_columns(&mut text, &rows, width());
+    text.push_str(&format!("\n'cais {word} COMMAND --help' tells the flags of a command.\n"));
+    text
+}
+
+fn left_side(arg: &Arg) -> String {
+    let short = arg.get_short().map_or("    ".to_owned(), |short| format!("-{short}, "));
+    let long = arg.get_long().unwrap_or_default();
+    let valued = arg.get_action().takes_values() && !arg.is_require_equals_set();
+    let value = arg.get_value_names().filter(|_| valued).and_then(|names| names.first());
+    match value {
+        Some(value) => format!("  {short}--{long} {value}"),
+        None => format!("  {short}--{long}"),
+    }
+}
+
+fn right_side(arg: &Arg) -> String {
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    help.trim_end_matches('.').to_owned()
+}
+
+fn push_columns(text: &mut String, rows: &[(String, String)], width: usize) {
+    let widest =
+        rows.iter().map(|(left, _)| left.chars().count()).filter(|n| *n <= COLUMN_MAX).max().unwrap_or(0);
+    let column = widest + 3;
+    for (left, right) in rows {
+        text.push_str(left);
+        let mut at = left.chars().count();
+        if at + 2 > column {
+            text.push('\n');
+            at = 0;
+        }
+        for word in right.split(' ') {
+            let length = word.chars().count();
+            if at < column {
+                text.push_str(&" ".repeat(column - at));
+                at = column;
+            } else if at + 1 + length > width && column + length <= width {
+                text.push('\n');
+                text.push_str(&" ".repeat(column));
+                at = column;
+            } else {
+                text.push(' ');
+                at += 1;
+            }
+            text.push_str(word);
+            at += length;
+        }
+        text.push('\n');
+    }
+}
+
+fn width() -> usize {
+    match rustix::termios::tcgetwinsize(rustix::stdio::stdout()) {
+        Ok(size) if size.ws_col >= 40 => usize::from(size.ws_col),
+        _ => WIDTH_DEFAULT,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wraps_at_the_width() {
+        let mut text = String::new();
+        let rows =
+            [("  --a X".to_owned(), "one two three four".to_owned()), ("  --bb".to_owned(), "x".to_owned())];
+        push_columns(&mut text, &rows, 20);
+        assert_eq!(text, "  --a X   one two\n          three four\n  --bb    x\n");
+    }
+}

@@ -1,0 +1,77 @@
+//! `cais`: what is typed becomes a request to the engine, what the engine answers becomes text and an exit code.
+//!
+//! Glue only: parsing, formatting and the terminal are here, containers are not. The role is picked before any parser,
+//! thread or logger: the hidden word `__cleanup` or the command line; as `docker` or `podman` (argv\[0\]) the program
+//! is the same command line.
+
+mod attached;
+mod container_args;
+mod container_filter;
+mod container_row;
+mod detach;
+mod dispatch;
+mod docker_config;
+mod door;
+mod failure;
+mod filter;
+mod help;
+mod image_row;
+mod list;
+mod outlet;
+mod parse;
+mod progress;
+mod pump;
+mod refused;
+mod request;
+mod size;
+mod spec;
+mod surroundings;
+mod table;
+mod template;
+mod terminal;
+mod time;
+mod verb;
+
+use std::process::ExitCode;
+
+use cais_engine::verb::VERSION;
+
+use crate::dispatch::{Errand, dispatch};
+use crate::door::{Door, print_stderr, print_stdout};
+use crate::failure::{Codes, Failure, Outcome};
+use crate::surroundings::{Globals, Identity, Surroundings, home_in_passwd};
+
+fn main() -> ExitCode {
+    let (globals, errand) = dispatch(std::env::args_os().skip(1).collect());
+    let (words, codes, outcome) = match errand {
+        Ok(Errand::Command { spec, words, argv }) => {
+            let door = Door::new(spec, words, globals.debug, surroundings(&globals));
+            let outcome = (spec.main)(&door, argv);
+            (door.words, spec.codes, outcome)
+        }
+        Ok(errand) => (String::new(), Codes::Plain, print_text(&errand)),
+        Err(failure) => (String::new(), Codes::Plain, Err(failure)),
+    };
+    let code = outcome.unwrap_or_else(|failure| {
+        print_stderr(&failure.told(&words, globals.debug));
+        failure.code(codes)
+    });
+    ExitCode::from(code)
+}
+
+/// Errands that only print.
+fn print_text(errand: &Errand) -> Outcome {
+    match errand {
+        Errand::Version => print_stdout(&format!("cais version {VERSION}\n"))?,
+        Errand::Management(word) => print_stdout(&help::management(word, &dispatch::below(word)))?,
+        Errand::Help | Errand::Command { .. } => print_stdout(help::OVERVIEW)?,
+    }
+    Ok::<u8, Failure>(0)
+}
+
+fn surroundings(globals: &Globals) -> Surroundings {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let identity = Identity::new(rustix::process::geteuid().as_raw(), &read("/proc/self/uid_map"));
+    let home_of = |uid| home_in_passwd(&read("/etc/passwd"), uid);
+    Surroundings::new(globals, &|name| std::env::var(name).ok(), identity, &home_of)
+}

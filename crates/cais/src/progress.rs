@@ -1,0 +1,147 @@
+//! Progress of pulls and loads on standard error: a line per layer that moves on a terminal, a line per event elsewhere.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cais_engine::progress::{LayerEvent, Progress};
+use cais_oci::Digest;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rustix::termios::isatty;
+
+use crate::door::{Door, print_stderr};
+
+/// Tells nothing but warnings.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn message(&self, _: &str) {}
+    fn layer(&self, _: &Digest, _: LayerEvent) {}
+    fn warn(&self, text: &str) {
+        print_stderr(&format!("warning: {text}\n"));
+    }
+}
+
+/// A line per event.
+#[derive(Default)]
+pub struct Lines {
+    /// What was last told of a layer; downloads tell their beginning only.
+    told: Mutex<HashMap<Digest, &'static str>>,
+}
+
+impl Progress for Lines {
+    fn message(&self, text: &str) {
+        print_stderr(&format!("{text}\n"));
+    }
+
+    fn layer(&self, digest: &Digest, event: LayerEvent) {
+        let word = word(&event);
+        if lock(&self.told).insert(digest.clone(), word) != Some(word) {
+            print_stderr(&format!("{}: {word}\n", digest.short()));
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        Silent.warn(text);
+    }
+}
+
+/// A moving line per layer.
+#[derive(Default)]
+pub struct Bars {
+    /// Made with the first layer: a `run` whose image is here draws nothing.
+    drawn: Mutex<Option<Drawn>>,
+}
+
+struct Drawn {
+    all: MultiProgress,
+    layers: HashMap<Digest, ProgressBar>,
+}
+
+const WAITING: &str = "{prefix}: {msg}";
+const LOADING: &str =
+    "{prefix}: {msg:13} [{bar:30}] {bytes:>10} of {total_bytes:10} {bytes_per_sec:>12} {eta:>4}";
+
+impl Progress for Bars {
+    fn message(&self, text: &str) {
+        match &*lock(&self.drawn) {
+            Some(drawn) => drop(drawn.all.println(text)),
+            None => print_stderr(&format!("{text}\n")),
+        }
+    }
+
+    fn layer(&self, digest: &Digest, event: LayerEvent) {
+        let mut guard = lock(&self.drawn);
+        let drawn = guard.get_or_insert_with(|| Drawn {
+            all: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),
+            layers: HashMap::new(),
+        });
+        let all = &drawn.all;
+        let bar = drawn.layers.entry(digest.clone()).or_insert_with(|| {
+            let bar = all.add(ProgressBar::no_length()).with_prefix(digest.short().to_owned());
+            bar.set_style(style(WAITING));
+            bar
+        });
+        bar.set_message(word(&event));
+        match event {
+            LayerEvent::Waiting => bar.tick(),
+            LayerEvent::Downloading { done_bytes, total_bytes } => {
+                if bar.length() != Some(total_bytes) {
+                    bar.set_style(style(LOADING));
+                    bar.set_length(total_bytes);
+                }
+                bar.set_position(done_bytes);
+            }
+            LayerEvent::Exists | LayerEvent::Done => {
+                bar.set_style(style(WAITING));
+                bar.finish();
+            }
+        }
+    }
+
+    fn warn(&self, text: &str) {
+        self.message(&format!("warning: {text}"));
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("=> ")
+}
+
+/// Docker's words.
+fn word(event: &LayerEvent) -> &'static str {
+    match event {
+        LayerEvent::Waiting => "Waiting",
+        LayerEvent::Exists => "Already exists",
+        LayerEvent::Downloading { .. } => "Downloading",
+        LayerEvent::Done => "Pull complete",
+    }
+}
+
+/// A thread that panicked while it told of its progress has left nothing half-done that matters.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The progress that suits the caller.
+pub fn choose(door: &Door, quiet: bool) -> Box<dyn Progress> {
+    if quiet {
+        Box::new(Silent)
+    } else if isatty(std::io::stderr()) && !door.surroundings.plain_progress {
+        Box::new(Bars::default())
+    } else {
+        Box::new(Lines::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_styles_are_valid() {
+        for template in [WAITING, LOADING] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Flags of docker and podman that cais does not have: each is refused by name, with the reason.
+//!
+//! The parser knows them, so that none is ever "unexpected", takes the next word as its value where it has one, and
+//! is offered by "did you mean". A value that asks for what happens anyway is accepted.
+
+/// One refused flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused {
+    /// Without the dashes.
+    pub long: &'static str,
+    /// Takes a value.
+    pub valued: bool,
+    /// Values that change nothing, accepted.
+    pub harmless: &'static [&'static str],
+    /// Completes "--flag: ".
+    pub reason: &'static str,
+}
+
+const fn valued(long: &'static str, harmless: &'static [&'static str], reason: &'static str) -> Refused {
+    Refused { long, valued: true, harmless, reason }
+}
+
+const fn switch(long: &'static str, reason: &'static str) -> Refused {
+    Refused { long, valued: false, harmless: &["false"], reason }
+}
+
+const HEALTH: &str = "health checks are not supported yet";
+const NAMESPACES: &str = "choosing another namespace of this kind is not supported yet";
+const ADDRESS: &str = "fixed addresses need user-defined networks, which are not supported yet";
+const LIMIT: &str = "this limit is not supported yet";
+const DEVICE_RATE: &str = "per-device limits are not supported yet";
+
+/// Of `run` and `create`.
+pub const CONTAINER: &[Refused] = &[
+    valued("annotation", &[], "annotations are not supported yet"),
+    valued("arch", &[], "use --platform os/arch"),
+    valued("blkio-weight-device", &[], DEVICE_RATE),
+    valued("cgroup-conf", &[], LIMIT),
+    valued("cgroup-parent", &[""], "containers always get a cgroup below cais's own"),
+    valued("cgroupns", &["private", ""], "containers always get their own cgroup namespace"),
+    valued("cgroups", &["enabled"], "containers always get a cgroup"),
+    valued("chrootdirs", &[], "not supported"),
+    valued("conmon-pidfile", &[], "there is no conmon"),
+    valued("cpu-count", &["0"], "this limit exists on Windows only"),
+    valued("cpu-percent", &["0"], "this limit exists on Windows only"),
+    valued("cpu-rt-period", &["0"], LIMIT),
+    valued("cpu-rt-runtime", &["0"], LIMIT),
+    valued("device-read-bps", &[], DEVICE_RATE),
+    valued("device-read-iops", &[], DEVICE_RATE),
+    valued("device-write-bps", &[], DEVICE_RATE),
+    valued("device-write-iops", &[], DEVICE_RATE),
+    valued("decryption-key", &[], "encrypted images are not supported"),
+    Refused { harmless: &["true", "false"], ..switch("disable-content-trust", "content trust is retired") },
+    switch("env-host", "passing the whole environment is not supported; use -e NAME for each variable"),
+    valued("env-merge", &[], "not supported yet"),
+    valued("gidmap", &[], NAMESPACES),
+    valued("gpus", &[], "GPUs are not supported yet"),
+    valued("group-entry", &[], "not supported yet"),
+    valued("health-cmd", &["none", ""], HEALTH),
+    valued("health-interval", &["0", "0s"], HEALTH),
+    valued("health-log-destination", &[], HEALTH),
+    valued("health-on-failure", &["none"], HEALTH),
+    valued("health-retries", &["0"], HEALTH),
+    valued("health-start-interval", &["0", "0s"], HEALTH),
+    valued("health-start-period", &["0", "0s"], HEALTH),
+    valued("health-startup-cmd", &[], HEALTH),
+    valued("health-timeout", &["0", "0s"], HEALTH),
+    valued("hostuser", &[], "not supported yet"),
+    valued("http-proxy", &["false"], "passing proxies on is not supported yet"),
+    valued("image-volume", &["anonymous", "bind"], "an image's volumes are always anonymous volumes"),
+    valued("init-path", &[], "the init is built in"),
+    valued("io-maxbandwidth", &["0"], "this limit exists on Windows only"),
+    valued("io-maxiops", &["0"], "this limit exists on Windows only"),
+    valued("ip", &[], ADDRESS),
+    valued("ip6", &[], ADDRESS),
+    valued("ipc", &["private", "shareable", ""], NAMESPACES),
+    valued("isolation", &["default", "process", ""], "only isolation by namespaces is supported yet"),
+    valued("kernel-memory", &["0"], "the kernel has no such limit any more"),
+    valued("link", &[], "links need user-defined networks, which are not supported yet"),
+    valued("link-local-ip", &[], ADDRESS),
+    valued("log-opt", &[], "options of log drivers are not supported yet"),
+    valued("mac-address", &[], ADDRESS),
+    valued("net-alias", &[], "aliases need user-defined networks, which are not supported yet"),
+    valued("network-alias", &[], "aliases need user-defined networks, which are not supported yet"),
+    Refused { harmless: &["true", "false"], ..switch("no-healthcheck", HEALTH) },
+    switch("no-hostname", "not supported yet"),
+    switch("no-hosts", "not supported yet"),
+    valued("os", &["linux"], "only linux containers run here; use --platform"),
+    switch("passwd", "not supported yet"),
+    valued("passwd-entry", &[], "not supported yet"),
+    valued("personality", &[], "not supported yet"),
+    valued("pid", &["private", ""], NAMESPACES),
+    valued("pidfile", &[], "use inspect --format '{{.State.Pid}}'"),
+    valued("pod", &[], "pods are not supported yet"),
+    valued("pod-id-file", &[], "pods are not supported yet"),
+    valued("preserve-fd", &[], "passing file descriptors is not supported"),
+    valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
+    valued("rdt-class", &[], LIMIT),
+    switch("read-only-tmpfs", "use --tmpfs"),
+    switch("replace", "remove the old container first (cais rm -f)"),
+    valued("requires", &[], "dependencies between containers are not supported yet"),
+    valued(
+        "restart",
+        &["no", ""],
+        "restart policies are not supported yet; a container stays down when it ends",
+    ),
+    valued("retry", &[], "not supported yet"),
+    valued("retry-delay", &[], "not supported yet"),
+    switch("rmi", "use cais rmi after the run"),
+    valued("runtime", &["cais", ""], "there is no other runtime than cais itself"),
+    valued("sdnotify", &["ignore"], "sd_notify is not supported yet"),
+    valued("seccomp-policy", &["default"], "use --security-opt seccomp="),
+    valued("secret", &[], "secrets are not supported yet"),
+    valued("shm-size-systemd", &[], "not supported yet"),
+    valued("storage-opt", &[], "options of the writable layer are not supported yet"),
+    valued("subgidname", &[], NAMESPACES),
+    valued("subuidname", &[], NAMESPACES),
+    valued("systemd", &["false"], "systemd mode is not supported yet"),
+    valued("timeout", &["0"], "a limit on the run time is not supported yet"),
+    valued("tls-verify", &["true"], "set insecure registries in registries.conf"),
+    valued("tz", &[], "use -e TZ="),
+    valued("uidmap", &[], NAMESPACES),
+    valued("umask", &["0022", "022"], "not supported yet"),
+    valued("unsetenv", &[], "not supported yet"),
+    switch("unsetenv-all", "not supported yet"),
+    switch("use-api-socket", "there is no API socket"),
+    valued("userns", &["host", ""], NAMESPACES),
+    valued("uts", &["private", ""], NAMESPACES),
+    valued("variant", &[], "use --platform os/arch/variant"),
+    valued("volume-driver", &["local", ""], "there is no other volume driver than local"),
+    valued(
+        "volumes-from",
+        &[],
+        "name the volumes with -v instead; sharing all of another container's is not supported yet",
+    ),
+];
+
+/// Of `exec`.
+pub const EXEC: &[Refused] = &[
+    switch("latest", "name the container"),
+    valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
+];
+
+/// Of `pull`.
+pub const PULL: &[Refused] = &[
+    switch("all-tags", "pulling every tag of a repository is not supported yet"),
+    valued("arch", &[], "use --platform os/arch"),
+    valued("authfile", &[], "set REGISTRY_AUTH_FILE"),
+    valued("cert-dir", &[], "put certificates into /etc/containers/certs.d"),
+    valued("creds", &[], "put credentials into the docker config or auth.json"),
+    valued("os", &["linux"], "use --platform os/arch"),
+    valued("policy", &["always"], "pull always asks the registry"),
+    valued("tls-verify", &["true"], "set insecure registries in registries.conf"),
+    Refused { harmless: &["true", "false"], ..switch("disable-content-trust", "content trust is retired") },
+];
+
+impl Refused {
+    /// Why a value (or the bare switch, as `true`) is refused; `None` when it changes nothing.
+    pub fn objection(&self, value: &str) -> Option<String> {
+        (!self.harmless.contains(&value)).then(|| format!("--{}: {}", self.long, self.reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objection(long: &str, value: &str) -> Option<String> {
+        CONTAINER.iter().find(|flag| flag.long == long).expect("in the table").objection(value)
+    }
+
+    #[test]
+    fn refuses_by_name_unless_harmless() {
+        assert_eq!(
+            objection("restart", "always").as_deref(),
+            Some("--restart: restart policies are not supported yet; a container stays down when it ends")
+        );
+        assert_eq!(objection("restart", "no"), None);
+        assert_eq!(objection("ipc", "private"), None);
+        assert!(objection("gpus", "all").is_some());
+        assert_eq!(objection("replace", "false"), None);
+        assert!(objection("replace", "true").is_some());
+    }
+
+    #[test]
+    fn every_flag_once_with_a_reason() {
+        for table in [CONTAINER, EXEC, PULL] {
+            for (at, flag) in table.iter().enumerate() {
+                assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
+                assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);
+            }
+        }
+    }
+}

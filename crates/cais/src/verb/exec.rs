@@ -1,0 +1,89 @@
+//! `exec`: a further command in a running container.
+
+use std::ffi::OsString;
+
+use cais_engine::verb::ExecRequest;
+use clap::Args;
+
+use crate::attached::{check_terminal, detach_keys, follow};
+use crate::door::Door;
+use crate::failure::{Failure, Outcome};
+use crate::parse::parse;
+use crate::pump::Wishes;
+use crate::request::{Caller, environment};
+
+#[derive(Debug, Args)]
+struct ExecArgs {
+    /// Run in the background.
+    #[arg(short, long)]
+    detach: bool,
+    /// Keys that leave the command running; empty for none.
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Set an environment variable (NAME=VALUE), or pass the caller's (NAME).
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// Read environment variables from a file.
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<String>,
+    /// Keep stdin open.
+    #[arg(short, long)]
+    interactive: bool,
+    /// Give the command all capabilities.
+    #[arg(long)]
+    privileged: bool,
+    /// Allocate a pseudo terminal.
+    #[arg(short, long)]
+    tty: bool,
+    /// User and group (name or number, user[:group]).
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Working directory in the container.
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    #[arg(required = true, trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: ExecArgs = parse(door.spec, argv)?;
+    let [container, command @ ..] = args.words.as_slice() else {
+        return Err(Failure::usage("a container is missing"));
+    };
+    if command.is_empty() {
+        let message = format!("a command is missing; usage: cais {} {}", door.spec.name(), door.spec.usage);
+        return Err(Failure::usage(message));
+    }
+    let caller = Caller {
+        env: &|name| std::env::var(name).ok(),
+        read: &|path| std::fs::read(path),
+        directory: "/".as_ref(),
+        default_platform: None,
+    };
+    let request = ExecRequest {
+        args: command.to_vec(),
+        env: environment(&args.env_file, &args.env, &caller)?,
+        workdir: args.workdir.clone().filter(|dir| !dir.is_empty()),
+        user: args.user.clone().filter(|user| !user.is_empty()),
+        tty: args.tty,
+        interactive: args.interactive,
+        detach: args.detach,
+        privileged: args.privileged,
+    };
+    let wishes = Wishes {
+        tty: args.tty,
+        stdin: args.interactive,
+        stdout: true,
+        stderr: true,
+        sig_proxy: true,
+        detach_keys: detach_keys(door, args.detach_keys.as_deref())?,
+        redraw: false,
+    };
+    if !args.detach {
+        check_terminal(wishes.tty, wishes.stdin)?;
+    }
+    match door.engine()?.exec(container, &request)? {
+        Some(stream) => follow(door, stream, &wishes),
+        None => Ok(0),
+    }
+}

@@ -1,0 +1,168 @@
+//! `logs`: what a container wrote.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write, stderr, stdout};
+use std::ops::ControlFlow;
+
+use cais_engine::verb::{LogLine, LogOptions};
+use cais_engine::view::Stream;
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::door::Door;
+use crate::failure::{Failure, Outcome};
+use crate::parse::parse;
+use crate::time::parse_instant;
+
+#[derive(Debug, Args)]
+struct LogsArgs {
+    /// Show attributes given to the log driver (there are none).
+    #[arg(long)]
+    details: bool,
+    /// Go on with what is written from now on.
+    #[arg(short, long)]
+    follow: bool,
+    /// Show nothing older (10m, unix seconds, 2026-01-02T15:04:05Z).
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Show the last so many lines only.
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value = "all")]
+    tail: String,
+    /// Show the time of every line.
+    #[arg(short, long)]
+    timestamps: bool,
+    /// Show nothing newer.
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    container: String,
+}
+
+pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: LogsArgs = parse(door.spec, argv)?;
+    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    let instant = |flag: &str, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => match parse_instant(text, now, &zone) {
+            Ok(instant) => Ok(Some(instant)),
+            Err(reason) => Err(Failure::usage(format!("--{flag}: {reason}"))),
+        },
+    };
+    let options = LogOptions {
+        follow: args.follow,
+        since: instant("since", &args.since)?,
+        until: instant("until", &args.until)?,
+        tail: parse_tail(&args.tail)?,
+    };
+    let open = |fd: io::Result<std::os::fd::OwnedFd>| {
+        fd.map(File::from).map_err(|error| Failure::edge("open standard output", error))
+    };
+    use std::os::fd::AsFd;
+    let mut writer = LogWriter {
+        out: BufWriter::with_capacity(64 << 10, open(stdout().as_fd().try_clone_to_owned())?),
+        err: BufWriter::new(open(stderr().as_fd().try_clone_to_owned())?),
+        timestamps: args.timestamps,
+        eager: args.follow,
+        last: None,
+        mid_line: [false; 2],
+    };
+    let mut result = Ok(());
+    door.engine()?.logs(&args.container, options, &mut |line| {
+        result = writer.write(&line);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    match result.and_then(|()| writer.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::edge("write to standard output", error))
+        }
+        _ => Ok(0),
+    }
+}
+
+/// `all`, or a number; a negative one means all, as in docker.
+fn parse_tail(text: &str) -> Result<Option<u64>, Failure> {
+    if text == "all" {
+        return Ok(None);
+    }
+    let number: i64 = text
+        .parse()
+        .map_err(|_| Failure::usage(format!("--tail: {text:?} is not a number of lines nor \"all\"")))?;
+    Ok(u64::try_from(number).ok())
+}
+
+/// Puts records on the stream to which they were written, in their order.
+struct LogWriter<O: Write, E: Write> {
+    out: O,
+    err: E,
+    timestamps: bool,
+    /// Every record is to be seen at once.
+    eager: bool,
+    last: Option<Stream>,
+    /// Per stream: the last record did not end its line.
+    mid_line: [bool; 2],
+}
+
+impl<O: Write, E: Write> LogWriter<O, E> {
+    fn write(&mut self, line: &LogLine<'_>) -> io::Result<()> {
+        if self.last.is_some_and(|last| last != line.stream) {
+            // On a terminal both streams are one.
+            self.flush()?;
+        }
+        self.last = Some(line.stream);
+        let (sink, place): (&mut dyn Write, usize) = match line.stream {
+            Stream::Stdout => (&mut self.out, 0),
+            Stream::Stderr => (&mut self.err, 1),
+        };
+        if self.timestamps && !self.mid_line[place] {
+            write!(sink, "{} ", line.time)?;
+        }
+        sink.write_all(line.data)?;
+        if !line.partial {
+            sink.write_all(b"\n")?;
+        }
+        self.mid_line[place] = line.partial;
+        if self.eager { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()?;
+        self.err.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partial_records_make_one_line() {
+        let mut writer = LogWriter {
+            out: Vec::new(),
+            err: Vec::new(),
+            timestamps: true,
+            eager: false,
+            last: None,
+            mid_line: [false; 2],
+        };
+        let records = [
+            (Stream::Stdout, true, "on"),
+            (Stream::Stderr, false, "err"),
+            (Stream::Stdout, false, "e"),
+            (Stream::Stdout, true, "end"),
+        ];
+        for (stream, partial, data) in records {
+            writer.write(&LogLine { stream, time: "T", partial, data: data.as_bytes() }).expect("a vector");
+        }
+        assert_eq!(writer.out, b"T one\nT end");
+        assert_eq!(writer.err, b"T err\n");
+    }
+
+    #[test]
+    fn tails() {
+        assert_eq!(parse_tail("all").ok(), Some(None));
+        assert_eq!(parse_tail("-1").ok(), Some(None));
+        assert_eq!(parse_tail("0").ok(), Some(Some(0)));
+        assert!(parse_tail("some").is_err());
+    }
+}

@@ -1,0 +1,28 @@
+//! One file per command: its flags, and what it asks of the engine.
+
+mod attach;
+mod cleanup;
+mod create;
+mod exec;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod kill;
+mod load;
+mod logs;
+mod port;
+mod ps;
+mod pull;
+mod rm;
+mod rmi;
+mod run;
+mod start;
+mod stop;
+mod system_check;
+mod tag;
+mod version;
+mod volume;
+mod wait;
+
+pub mod table;

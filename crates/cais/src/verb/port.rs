@@ -1,0 +1,87 @@
+//! `port`: where published ports are found on the host.
+
+use std::ffi::OsString;
+
+use cais_engine::PublishedPort;
+use clap::Args;
+
+use crate::container_row::protocol;
+use crate::door::{Door, print_stdout};
+use crate::failure::{Failure, Outcome};
+use crate::parse::parse;
+
+#[derive(Debug, Args)]
+struct PortArgs {
+    container: String,
+    port: Option<String>,
+}
+
+pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: PortArgs = parse(door.spec, argv)?;
+    let view = door.engine()?.container(&args.container)?;
+    let ports = view.run.map(|run| run.ports).unwrap_or_default();
+    let text = match &args.port {
+        None => all(&ports),
+        Some(wanted) => {
+            let text = one(&ports, wanted)?;
+            if text.is_empty() {
+                let message = format!("no public port {wanted:?} published for {}", args.container);
+                return Err(Failure::usage(message));
+            }
+            text
+        }
+    };
+    print_stdout(&text)?;
+    Ok(0)
+}
+
+fn address(port: &PublishedPort) -> String {
+    match port.host_ip {
+        Some(ip) if ip.is_ipv6() => format!("[{ip}]:{}", port.host_port),
+        Some(ip) => format!("{ip}:{}", port.host_port),
+        None => format!("0.0.0.0:{}", port.host_port),
+    }
+}
+
+fn all(ports: &[PublishedPort]) -> String {
+    let mut sorted = ports.to_vec();
+    sorted.sort_by_key(|port| (port.container_port, port.protocol, port.host_port));
+    sorted
+        .iter()
+        .map(|port| format!("{}/{} -> {}\n", port.container_port, protocol(port.protocol), address(port)))
+        .collect()
+}
+
+fn one(ports: &[PublishedPort], wanted: &str) -> Result<String, Failure> {
+    let (number, name) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let number: u16 = number.parse().map_err(|_| Failure::usage(format!("{wanted:?} is not a port")))?;
+    let hits = ports.iter().filter(|port| port.container_port == number && protocol(port.protocol) == name);
+    Ok(hits.map(|port| format!("{}\n", address(port))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use cais_engine::Protocol;
+
+    use super::*;
+
+    #[test]
+    fn lists_and_finds() {
+        let port = |host_port, container_port, protocol, ip: Option<&str>| PublishedPort {
+            host_ip: ip.map(|ip| ip.parse().expect("an address")),
+            host_port,
+            container_port,
+            protocol,
+        };
+        let ports = [
+            port(9000, 90, Protocol::Udp, None),
+            port(8080, 80, Protocol::Tcp, Some("127.0.0.1")),
+            port(8081, 80, Protocol::Tcp, Some("::1")),
+        ];
+        assert_eq!(all(&ports), "80/tcp -> 127.0.0.1:8080\n80/tcp -> [::1]:8081\n90/udp -> 0.0.0.0:9000\n");
+        assert_eq!(one(&ports, "90/udp").ok().as_deref(), Some("0.0.0.0:9000\n"));
+        assert_eq!(one(&ports, "80").ok().as_deref(), Some("127.0.0.1:8080\n[::1]:8081\n"));
+        assert_eq!(one(&ports, "90").ok().as_deref(), Some(""));
+        assert!(one(&ports, "x").is_err());
+    }
+}

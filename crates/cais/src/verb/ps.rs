@@ -1,0 +1,85 @@
+//! `ps`: the list of containers.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::container_filter::{ContainerFilter, Lookups};
+use crate::container_row::{COLUMNS, Sizes, TABLE_WITH_SIZE, row};
+use crate::docker_config;
+use crate::door::{Door, print_stdout};
+use crate::failure::{Failure, Outcome};
+use crate::list::Format;
+use crate::parse::parse;
+
+#[derive(Debug, Args)]
+struct PsArgs {
+    /// Show all containers, not only running ones.
+    #[arg(short, long)]
+    all: bool,
+    /// Show only containers for which this holds.
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
+    /// table, json, 'table TEMPLATE', or a Go template.
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Show the last so many created containers, running or not.
+    #[arg(short = 'n', long, value_name = "NUMBER", default_value = "-1", allow_negative_numbers = true)]
+    last: i64,
+    /// Show the last created container, running or not.
+    #[arg(short, long)]
+    latest: bool,
+    /// Do not shorten.
+    #[arg(long)]
+    no_trunc: bool,
+    /// Show ids only.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Show sizes; takes time.
+    #[arg(short, long)]
+    size: bool,
+}
+
+pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: PsArgs = parse(door.spec, argv)?;
+    let configured = docker_config::text(door, "psFormat");
+    let usual = if args.size { Some(TABLE_WITH_SIZE) } else { configured.as_deref() };
+    let format = Format::choose(
+        &COLUMNS,
+        args.quiet,
+        args.format.as_deref().filter(|f| *f != "table" || !args.size),
+        usual,
+    )?;
+    let engine = door.engine()?;
+    let lookups = Lookups {
+        image: &|name| Ok(engine.image(name)?.id),
+        created: &|name| {
+            let created = engine.container(name)?.record.created;
+            created
+                .parse()
+                .map_err(|error| Failure::edge(format_args!("read when {name} was created"), error))
+        },
+    };
+    let filter = ContainerFilter::parse(&args.filter, &lookups)?;
+    let limit = if args.latest { Some(1) } else { usize::try_from(args.last).ok() };
+    let all = args.all || limit.is_some() || filter.wants_all();
+    let mut views = engine.containers(all)?;
+    views.retain(|view| filter.passes(view));
+    views.truncate(limit.unwrap_or(usize::MAX));
+    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    let with_size = args.size || format.reads("Size");
+    let mut rows = Vec::with_capacity(views.len());
+    for view in &views {
+        let sizes = if with_size {
+            let size = engine.container_size(&view.record)?;
+            Some(Sizes { writable_bytes: size.writable_bytes, total_bytes: size.total_bytes })
+        } else {
+            None
+        };
+        rows.push(row(view, !args.no_trunc, sizes, now, &zone));
+    }
+    print_stdout(&format.render(&COLUMNS, &rows)?)?;
+    Ok(0)
+}

@@ -1,0 +1,67 @@
+//! `start`: containers that are there run again.
+
+use std::ffi::OsString;
+
+use clap::Args;
+
+use crate::attached::{check_terminal, detach_keys, follow};
+use crate::door::{Door, print_stdout};
+use crate::failure::{Failure, Outcome};
+use crate::parse::{parse, parse_bool};
+use crate::pump::Wishes;
+
+#[derive(Debug, Args)]
+struct StartArgs {
+    /// Attach stdout and stderr, pass signals on.
+    #[arg(short, long)]
+    attach: bool,
+    /// Keys that leave the container running; empty for none.
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Attach stdin, if the container keeps it open.
+    #[arg(short, long)]
+    interactive: bool,
+    /// Pass signals on to the command.
+    #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "true",
+        default_missing_value = "true", value_parser = parse_bool)]
+    sig_proxy: bool,
+    #[arg(required = true)]
+    containers: Vec<String>,
+}
+
+pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: StartArgs = parse(door.spec, argv)?;
+    if args.attach || args.interactive {
+        return start_attached(door, &args);
+    }
+    let engine = door.engine()?;
+    Ok(door.each(&args.containers, |name| {
+        let started = engine.start(name, false, false)?;
+        door.warn(&started.warnings);
+        print_stdout(&format!("{name}\n"))
+    }))
+}
+
+fn start_attached(door: &Door, args: &StartArgs) -> Outcome {
+    let [name] = args.containers.as_slice() else {
+        return Err(Failure::usage("only one container can be started attached"));
+    };
+    let engine = door.engine()?;
+    let request = engine.container(name)?.record.request;
+    let wishes = Wishes {
+        tty: request.tty,
+        stdin: args.interactive && request.interactive,
+        stdout: true,
+        stderr: true,
+        sig_proxy: args.sig_proxy,
+        detach_keys: detach_keys(door, args.detach_keys.as_deref())?,
+        redraw: false,
+    };
+    check_terminal(wishes.tty, wishes.stdin)?;
+    let started = engine.start(name, true, wishes.stdin)?;
+    door.warn(&started.warnings);
+    match started.stream {
+        Some(stream) => follow(door, stream, &wishes),
+        None => Ok(0),
+    }
+}

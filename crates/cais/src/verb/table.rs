@@ -1,0 +1,241 @@
+//! All commands.
+
+use crate::failure::Codes;
+use crate::refused;
+use crate::spec::Spec;
+use crate::verb::{
+    attach, cleanup, create, exec, images, import, info, inspect, kill, load, logs, port, ps, pull, rm, rmi,
+    run, start, stop, system_check, tag, version, volume, wait,
+};
+
+/// What most commands are like.
+const PLAIN: Spec = Spec {
+    names: &[],
+    usage: "",
+    about: "",
+    examples: &[],
+    codes: Codes::Plain,
+    needs_ids: true,
+    refused: &[],
+    main: |_, _| Ok(0),
+};
+
+/// A command that only reads.
+const READER: Spec = Spec { needs_ids: false, ..PLAIN };
+
+/// The commands, in the order in which management commands list them.
+pub static COMMANDS: &[Spec] = &[
+    Spec {
+        names: &["run", "container run"],
+        usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        about: "Create a container from an image and run it",
+        examples: &[
+            "cais run --rm -it debian bash",
+            "cais run -d --name web -p 8080:80 -v data:/srv nginx",
+            "cais run --rm -v ./src:/src:ro -w /src -m 512m --cpus 1.5 gcc make",
+        ],
+        codes: Codes::Program,
+        refused: refused::CONTAINER,
+        main: run::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["exec", "container exec"],
+        usage: "[OPTIONS] CONTAINER COMMAND [ARG...]",
+        about: "Run a command in a running container",
+        examples: &["cais exec -it web sh", "cais exec -u 0 -w /etc web cat passwd"],
+        codes: Codes::Program,
+        refused: refused::EXEC,
+        main: exec::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["ps", "container ls", "container ps", "container list"],
+        usage: "[OPTIONS]",
+        about: "List containers",
+        examples: &["cais ps -a --filter status=exited", "cais ps --format 'table {{.Names}}\\t{{.Ports}}'"],
+        main: ps::main,
+        ..READER
+    },
+    Spec {
+        names: &["logs", "container logs"],
+        usage: "[OPTIONS] CONTAINER",
+        about: "Show what a container wrote",
+        examples: &["cais logs -f --tail 20 web", "cais logs -t --since 10m web"],
+        main: logs::main,
+        ..READER
+    },
+    Spec {
+        names: &["create", "container create"],
+        usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
+        about: "Create a container without starting it",
+        codes: Codes::Create,
+        refused: refused::CONTAINER,
+        main: create::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["start", "container start"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Start containers that do not run",
+        main: start::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["stop", "container stop"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Stop containers: their stop signal, and after a while SIGKILL",
+        main: stop::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["kill", "container kill"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Send a signal to containers (SIGKILL unless told otherwise)",
+        main: kill::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["rm", "container rm", "container remove"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Remove containers",
+        main: rm::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["attach", "container attach"],
+        usage: "[OPTIONS] CONTAINER",
+        about: "Attach this terminal to a running container",
+        main: attach::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["wait", "container wait"],
+        usage: "CONTAINER [CONTAINER...]",
+        about: "Wait until containers end, then print their exit codes",
+        main: wait::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["inspect"],
+        usage: "[OPTIONS] NAME|ID [NAME|ID...]",
+        about: "Show containers, images and volumes in detail",
+        examples: &[
+            "cais inspect --format '{{.State.Status}}' web",
+            "cais inspect --format '{{range .Mounts}}{{.Source}} {{end}}' web",
+        ],
+        main: inspect::main,
+        ..READER
+    },
+    Spec {
+        names: &["container inspect"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Show containers in detail",
+        main: inspect::containers,
+        ..READER
+    },
+    Spec {
+        names: &["port", "container port"],
+        usage: "CONTAINER [PORT[/PROTOCOL]]",
+        about: "Show published ports",
+        main: port::main,
+        ..READER
+    },
+    Spec {
+        names: &["pull", "image pull"],
+        usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
+        about: "Fetch an image from a registry",
+        refused: refused::PULL,
+        main: pull::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["load", "image load"],
+        usage: "[OPTIONS]",
+        about: "Load images from an archive or an OCI layout",
+        examples: &["cais load -i images.tar", "zcat images.tar.gz | cais load"],
+        main: load::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["import", "image import"],
+        usage: "[OPTIONS] FILE|- [REPOSITORY[:TAG]]",
+        about: "Make an image from a tar archive of a file system",
+        main: import::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["images", "image ls", "image list"],
+        usage: "[OPTIONS] [REPOSITORY[:TAG]]",
+        about: "List images",
+        main: images::main,
+        ..READER
+    },
+    Spec {
+        names: &["image inspect"],
+        usage: "[OPTIONS] IMAGE [IMAGE...]",
+        about: "Show images in detail",
+        main: inspect::images,
+        ..READER
+    },
+    Spec {
+        names: &["tag", "image tag"],
+        usage: "SOURCE_IMAGE[:TAG] TARGET_IMAGE[:TAG]",
+        about: "Give an image another name",
+        main: tag::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["rmi", "image rm", "image remove"],
+        usage: "[OPTIONS] IMAGE [IMAGE...]",
+        about: "Remove images",
+        main: rmi::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["volume create"],
+        usage: "[OPTIONS] [VOLUME]",
+        about: "Create a volume",
+        main: volume::create,
+        ..PLAIN
+    },
+    Spec {
+        names: &["volume ls", "volume list"],
+        usage: "[OPTIONS]",
+        about: "List volumes",
+        main: volume::ls,
+        ..READER
+    },
+    Spec {
+        names: &["volume inspect"],
+        usage: "[OPTIONS] VOLUME [VOLUME...]",
+        about: "Show volumes in detail",
+        main: inspect::volumes,
+        ..READER
+    },
+    Spec {
+        names: &["volume rm", "volume remove"],
+        usage: "[OPTIONS] VOLUME [VOLUME...]",
+        about: "Remove volumes",
+        main: volume::rm,
+        ..PLAIN
+    },
+    Spec {
+        names: &["info", "system info"],
+        usage: "[OPTIONS]",
+        about: "Show what this machine offers and what is stored",
+        main: info::main,
+        ..READER
+    },
+    Spec { names: &["version"], usage: "[OPTIONS]", about: "Show versions", main: version::main, ..READER },
+    Spec {
+        names: &["system check"],
+        usage: "[OPTIONS]",
+        about: "Compare what is stored with what is real, and repair it",
+        main: system_check::main,
+        ..PLAIN
+    },
+];
+
+/// Called by the monitor of a container whose starter is gone; not for people.
+pub static CLEANUP: Spec = Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN };

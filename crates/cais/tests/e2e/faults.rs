@@ -1,0 +1,237 @@
+//! When things go wrong: processes killed at any point, full and read-only disks, broken state.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use cais_test::fake_registry::{FakeRegistry, Fault, Login};
+use cais_test::process::Invocation;
+use cais_test::{Cais, Image, Layer, e2e, e2e_empty};
+use rustix::process::{Pid, Signal, kill_process};
+
+fn parent_of(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn kill(pid: u32) {
+    kill_process(Pid::from_raw(pid.cast_signed()).unwrap(), Signal::KILL).unwrap();
+}
+
+/// Brings the engine back to nothing by its own means: repair, then forced removal of what is known.
+fn recover(cais: &Cais) {
+    cais.ok("system check --repair");
+    let ids = cais.ok("ps -aq --no-trunc");
+    if !ids.is_empty() {
+        cais.ok(&format!("rm -f -v {}", ids.replace('\n', " ")));
+    }
+    cais.ok("system check");
+}
+
+#[test]
+fn the_command_line_is_killed_at_any_point_of_run() {
+    e2e(|cais| {
+        cais.mark();
+        // From before the first system call of the engine to after its end: a run takes some milliseconds.
+        for delay_ms in 0..40 {
+            let run = cais.cmd("run -d -p 8080:80 -v /data busybox sleep 1000").spawn();
+            std::thread::sleep(Duration::from_millis(delay_ms));
+            run.signal(Signal::KILL);
+            run.wait();
+            for line in cais.ok("ps -a --format '{{.ID}} {{.State}}'").lines() {
+                let state = line.split(' ').nth(1).unwrap();
+                assert!(
+                    ["created", "running", "exited", "dead"].contains(&state),
+                    "after {delay_ms} ms: {line}"
+                );
+            }
+            recover(cais);
+            assert_eq!(cais.ok("ps -aq"), "");
+        }
+        cais.assert_nothing_left();
+        cais.ok("run --rm -p 8080:80 busybox true");
+    });
+}
+
+#[test]
+fn the_command_line_is_killed_while_attached() {
+    e2e(|cais| {
+        cais.mark();
+        let run = cais.cmd("run --name a busybox sh -c 'echo up; sleep 1000'").spawn();
+        cais.wait_for_log("a", "up");
+        run.signal(Signal::KILL);
+        run.wait();
+        assert_eq!(cais.inspect("a", "{{.State.Status}}"), "running", "the container goes on");
+        cais.ok("rm -f a");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn the_monitor_is_killed() {
+    e2e(|cais| {
+        cais.mark();
+        cais.ok("run -d --name m -p 8080:80 busybox sleep 1000");
+        let init: u32 = cais.inspect("m", "{{.State.Pid}}").parse().unwrap();
+        kill(parent_of(init));
+        cais_test::wait_until("the next look tells the truth", || {
+            cais.inspect("m", "{{.State.Running}}") == "false"
+        });
+        assert!(!cais.ok("ps --format {{.Names}}").contains('m'));
+        cais.ok("system check --repair");
+        cais_test::wait_until("its init is gone", || !Path::new(&format!("/proc/{init}")).exists());
+        cais.ok("start m");
+        assert_eq!(cais.inspect("m", "{{.State.Running}}"), "true");
+        cais.ok("rm -f m");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn rm_is_killed_at_any_point() {
+    e2e(|cais| {
+        cais.mark();
+        for delay_ms in 0..20 {
+            let id = cais.ok("run -d -v /data -p 8080:80 busybox sleep 1000");
+            let rm = cais.cmd("rm -f -v").arg(&id).spawn();
+            std::thread::sleep(Duration::from_millis(delay_ms));
+            rm.signal(Signal::KILL);
+            rm.wait();
+            cais.cmd("rm -f -v").arg(&id).ok();
+            assert_eq!(cais.ok("ps -aq"), "");
+        }
+        cais.ok("system check --repair");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_killed_pull_leaves_no_half_image() {
+    e2e_empty(|cais| {
+        let registry = FakeRegistry::start(Login::Open);
+        let noise: Vec<u8> =
+            (0..3_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        let image = Image::new()
+            .layer(Layer::new().file("small", "x"))
+            .layer(Layer::new().file("big", noise))
+            .build();
+        registry.add("r", "v1", &image);
+        registry.set_fault(Some(Fault::Stall));
+        let name = format!("{}/r:v1", registry.address());
+        let pull = cais.cmd("pull").arg(&name).spawn();
+        let mut seen = Vec::new();
+        cais_test::wait_until("layers are being fetched", || {
+            seen.extend(registry.take_requests());
+            seen.iter().any(|request| request.contains("/blobs/"))
+        });
+        pull.signal(Signal::KILL);
+        pull.wait();
+        assert_eq!(cais.ok("images -aq"), "");
+        registry.set_fault(None);
+        cais.cmd("pull -q").arg(&name).ok();
+        assert_eq!(cais.cmd("image inspect --format {{.Id}}").arg(&name).ok(), image.id());
+        cais.cmd("rmi").arg(&name).ok();
+        cais.ok("system check --repair");
+        let left = Invocation::new("find", "").arg(cais.root()).args("-type f -size +100k").ok();
+        assert_eq!(left, "", "the bytes of the image are gone from the disk");
+    });
+}
+
+#[test]
+fn a_full_disk_is_one_error_and_no_image() {
+    e2e_empty(|cais| {
+        fs::create_dir_all(cais.root()).unwrap();
+        Invocation::new("mount", "-t tmpfs -o size=2m tmpfs").arg(cais.root()).ok();
+        let image = Image::new().layer(Layer::new().file("big", vec![b'x'; 8 << 20])).build();
+        let archive = cais.folder().join("big.tar");
+        image.write_docker_archive(&archive, &["big:1"]).unwrap();
+        cais.cmd("load -i").arg(&archive).output().code(1).one_clear_error().says("space");
+        assert_eq!(cais.ok("images -aq"), "");
+        let used = Invocation::new("du", "-sk").arg(cais.root()).ok();
+        let kib: u64 = used.split_whitespace().next().unwrap().parse().unwrap();
+        assert!(kib < 500, "what was written has been taken back: {used}");
+        Invocation::new("umount", "").arg(cais.root()).ok();
+    });
+}
+
+#[test]
+fn a_read_only_store_can_still_be_read() {
+    e2e(|cais| {
+        cais.ok("create --name c busybox");
+        Invocation::new("mount", "--bind").arg(cais.root()).arg(cais.root()).ok();
+        Invocation::new("mount", "-o remount,bind,ro").arg(cais.root()).ok();
+        assert_eq!(cais.ok("ps -a --format {{.Names}}"), "c");
+        assert_eq!(cais.ok("images -q").lines().count(), 1);
+        cais.fails(125, "run --rm busybox true").one_clear_error();
+        Invocation::new("umount", "").arg(cais.root()).ok();
+    });
+}
+
+#[test]
+fn after_a_reboot_everything_is_rebuilt() {
+    e2e(|cais| {
+        cais.ok("run -d --name b -v keep:/d busybox sh -c 'echo $$ >/d/pid; sleep 1000'");
+        let init: u32 = cais.inspect("b", "{{.State.Pid}}").parse().unwrap();
+        // A reboot takes all processes, mounts and the run directory.
+        let shim = parent_of(init);
+        kill(shim);
+        kill(init);
+        cais_test::wait_until("the container is gone", || !Path::new(&format!("/proc/{init}")).exists());
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        for line in mounts.lines().rev() {
+            let point = line.split(' ').nth(1).unwrap();
+            if point.starts_with(&format!("{}/", cais.folder().display())) {
+                Invocation::new("umount", "-l").arg(point).ok();
+            }
+        }
+        fs::remove_dir_all(cais.run_root()).unwrap();
+        assert_eq!(cais.inspect("b", "{{.State.Running}}"), "false");
+        cais.ok("start b");
+        assert_eq!(cais.ok("exec b cat /d/pid"), "1");
+    });
+}
+
+#[test]
+fn a_broken_record_does_not_hide_the_others() {
+    e2e(|cais| {
+        let broken = cais.ok("create --name broken busybox");
+        cais.ok("create --name whole busybox");
+        let files = Invocation::new("find", "")
+            .arg(cais.root())
+            .args("-type f -path")
+            .arg(format!("*{broken}*"))
+            .ok();
+        assert!(!files.is_empty());
+        for file in files.lines() {
+            fs::write(file, "{ not json").unwrap();
+        }
+        let finished = cais.cmd("ps -a --format {{.Names}}").output();
+        assert!(finished.stdout_text().lines().any(|name| name == "whole"), "{finished}");
+        let found = cais.cmd("system check").output();
+        assert!(found.stdout_text().contains(&broken[..12]), "{found}");
+        cais.cmd("rm -f").arg(&broken).output();
+        cais.ok("system check --repair");
+        assert_eq!(cais.ok("ps -a --format {{.Names}}"), "whole");
+    });
+}
+
+#[test]
+fn fifty_at_once() {
+    e2e(|cais| {
+        cais.mark();
+        let runs: Vec<_> =
+            (0..50).map(|_| cais.cmd("run -d busybox sleep 1000").timeout_secs(120).spawn()).collect();
+        for run in runs {
+            run.wait().code(0);
+        }
+        assert_eq!(cais.ok("ps -q").lines().count(), 50);
+        let addresses = cais
+            .ok("ps -q")
+            .lines()
+            .map(|id| cais.inspect(id, "{{.NetworkSettings.Networks.bridge.IPAddress}}"))
+            .collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(addresses.len(), 50, "no address twice");
+        cais.ok(&format!("rm -f {}", cais.ok("ps -aq").replace('\n', " ")));
+        cais.assert_nothing_left();
+    });
+}

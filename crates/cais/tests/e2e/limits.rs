@@ -1,0 +1,112 @@
+//! Limits by cgroup: memory, CPU, processes. Works on version 1, hybrid and version 2.
+
+use cais_test::{Cais, e2e, skip};
+
+/// The value of the first file that exists, of version 1 and of version 2.
+fn value(cais: &Cais, flags: &str, version_1: &str, version_2: &str) -> String {
+    let script = format!("cat /sys/fs/cgroup/{version_1} 2>/dev/null || cat /sys/fs/cgroup/{version_2}");
+    cais.cmd("run --rm").args(flags).args("busybox sh -c").arg(script).ok()
+}
+
+/// Whether the kernel has the controller mounted or in the unified tree.
+fn has(controller: &str) -> bool {
+    let unified = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let has = unified.split_whitespace().any(|word| word == controller)
+        || std::path::Path::new("/sys/fs/cgroup").join(controller).is_dir();
+    if !has {
+        skip(format_args!("no cgroup controller {controller}"));
+    }
+    has
+}
+
+#[test]
+fn the_memory_limit_is_visible() {
+    e2e(|cais| {
+        if has("memory") {
+            assert_eq!(
+                value(cais, "-m 64m", "memory/memory.limit_in_bytes", "memory.max"),
+                (64 << 20).to_string()
+            );
+            assert_eq!(
+                value(
+                    cais,
+                    "-m 64m --memory-reservation 32m",
+                    "memory/memory.soft_limit_in_bytes",
+                    "memory.low"
+                ),
+                (32 << 20).to_string()
+            );
+            cais.fails(125, "run --rm -m 64m --memory-swap 32m busybox true").one_clear_error();
+            cais.fails(125, "run --rm -m 1k busybox true").one_clear_error();
+        }
+    });
+}
+
+#[test]
+fn too_much_memory_is_137_and_told() {
+    e2e(|cais| {
+        if has("memory") {
+            let flags = "run --name oom -m 32m --memory-swap 32m busybox";
+            cais.fails(137, &format!("{flags} dd if=/dev/zero of=/dev/null bs=200M count=1"));
+            assert_eq!(cais.inspect("oom", "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
+            cais.fails(137, "run --name no-oom --init busybox sh -c 'kill -9 $$'");
+            assert_eq!(cais.inspect("no-oom", "{{.State.OOMKilled}}"), "false");
+        }
+    });
+}
+
+#[test]
+fn processes_are_limited() {
+    e2e(|cais| {
+        if has("pids") {
+            assert_eq!(value(cais, "--pids-limit 9", "pids/pids.max", "pids.max"), "9");
+            let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 100 & done; true";
+            let finished = cais.cmd("run --rm --pids-limit 5 busybox sh -c").arg(script).output();
+            assert!(finished.stderr_text().contains("can't fork"), "{finished}");
+        }
+    });
+}
+
+#[test]
+fn cpu_quota_shares_and_set() {
+    e2e(|cais| {
+        if has("cpu") {
+            let quota = value(cais, "--cpus 0.5", "cpu/cpu.cfs_quota_us", "cpu.max");
+            assert!(quota == "50000" || quota == "50000 100000", "{quota}");
+            let quota =
+                value(cais, "--cpu-quota 20000 --cpu-period 50000", "cpu/cpu.cfs_quota_us", "cpu.max");
+            assert!(quota == "20000" || quota == "20000 50000", "{quota}");
+            let shares = value(cais, "--cpu-shares 512", "cpu/cpu.shares", "cpu.weight");
+            assert!(shares == "512" || shares == "20" || shares == "59", "{shares}");
+            cais.fails(125, "run --rm --cpus 100000 busybox true").one_clear_error();
+        }
+        if has("cpuset") {
+            let allowed =
+                cais.ok("run --rm --cpuset-cpus 0 busybox grep Cpus_allowed_list /proc/self/status");
+            assert_eq!(allowed.split_whitespace().last(), Some("0"));
+            cais.fails(125, "run --rm --cpuset-cpus 4000 busybox true").one_clear_error();
+        }
+    });
+}
+
+#[test]
+fn exec_counts_with_its_container() {
+    e2e(|cais| {
+        if has("pids") {
+            cais.ok("run -d --name e --pids-limit 20 busybox sleep 1000");
+            let current = || {
+                let script =
+                    "cat /sys/fs/cgroup/pids/pids.current 2>/dev/null || cat /sys/fs/cgroup/pids.current";
+                cais.cmd("exec e sh -c").arg(script).ok().parse::<u32>().unwrap()
+            };
+            assert!(current() >= 2, "init and exec'd shell");
+        }
+    });
+}
+
+#[test]
+fn the_oom_score_can_be_raised() {
+    e2e(|cais| {
+        assert_eq!(cais.ok("run --rm --oom-score-adj 500 busybox cat /proc/self/oom_score_adj"), "500");
+    });
+}

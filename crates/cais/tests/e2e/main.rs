@@ -1,0 +1,34 @@
+//! End-to-end tests: the real binary, one file per command, each test in namespaces of its own.
+//!
+//! What is expected is what `docker` documents, unless a comment says otherwise. A test sees the engine only through
+//! its command line, the kernel and the disk; nothing of the engine is linked here.
+
+mod attach;
+mod create;
+mod exec;
+mod faults;
+mod images;
+mod import;
+mod info;
+mod inspect;
+mod kill;
+mod limits;
+mod load;
+mod logs;
+mod network;
+mod port;
+mod ps;
+mod pull;
+mod rm;
+mod rmi;
+mod rootless;
+mod run;
+mod run_streams;
+mod run_terminal;
+mod security;
+mod start;
+mod stop;
+mod tag;
+mod version;
+mod volume;
+mod wait;

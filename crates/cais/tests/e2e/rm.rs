@@ -1,0 +1,43 @@
+//! `cais rm`.
+
+use cais_test::e2e;
+
+#[test]
+fn a_running_container_needs_force() {
+    e2e(|cais| {
+        cais.mark();
+        cais.ok("run -d --name r -p 8080:80 -v /data --tmpfs /t busybox sleep 1000");
+        cais.fails(1, "rm r").one_clear_error().says("running");
+        assert_eq!(cais.ok("rm -f -v r"), "r");
+        cais.fails(1, "rm r").one_clear_error().says("r");
+        assert_eq!(cais.ok("ps -aq"), "");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn forced_removal_of_nothing_is_no_error() {
+    e2e(|cais| {
+        cais.cmd("rm -f no-such-container").output().code(0);
+    });
+}
+
+#[test]
+fn named_volumes_survive() {
+    e2e(|cais| {
+        cais.ok("run --name v -v kept:/a -v /b busybox true");
+        cais.ok("rm -v v");
+        assert_eq!(cais.ok("volume ls -q"), "kept");
+    });
+}
+
+#[test]
+fn by_id_prefix_and_many_at_once() {
+    e2e(|cais| {
+        cais.mark();
+        let ids: Vec<String> = (0..4).map(|_| cais.ok("run -d busybox sleep 1000")).collect();
+        let list: Vec<&str> = ids.iter().map(|id| &id[..12]).collect();
+        assert_eq!(cais.ok(&format!("rm -f {}", list.join(" "))), list.join("\n"));
+        cais.assert_nothing_left();
+    });
+}

@@ -1,0 +1,163 @@
+//! The same commands as an ordinary user, with ranges of ids and with one id only.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::PathBuf;
+
+use cais_test::process::Invocation;
+use cais_test::{Cais, e2e_empty, skip};
+
+const UID: u32 = 1000;
+
+/// The engine as user 1000 with home and run directory of its own.
+struct Sailor {
+    binary: PathBuf,
+    folder: PathBuf,
+}
+
+impl Sailor {
+    fn new(cais: &Cais, ranges: bool) -> Option<Sailor> {
+        let Some(busybox) = cais_test::rootfs::busybox() else {
+            skip("busybox-static is missing");
+            return None;
+        };
+        if fs::read_to_string("/proc/sys/user/max_user_namespaces").is_ok_and(|text| text.trim() == "0") {
+            skip("user namespaces are switched off");
+            return None;
+        }
+        if ranges && !["/usr/bin/newuidmap", "/bin/newuidmap"].iter().any(|path| fs::metadata(path).is_ok()) {
+            skip("newuidmap is not installed");
+            return None;
+        }
+        let folder = cais.folder().to_owned();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        for name in ["sailor", "sailor/run"] {
+            fs::create_dir(folder.join(name)).unwrap();
+            fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o700)).unwrap();
+            chown(folder.join(name), Some(UID), Some(UID)).unwrap();
+        }
+        fs::write(
+            "/etc/passwd",
+            format!("root:x:0:0::/root:/bin/sh\nsailor:x:{UID}:{UID}::{}/sailor:/bin/sh\n", folder.display()),
+        )
+        .unwrap();
+        fs::write("/etc/group", format!("root:x:0:\nsailor:x:{UID}:\n")).unwrap();
+        let range = if ranges { "sailor:100000:65536\n" } else { "" };
+        fs::write("/etc/subuid", range).unwrap();
+        fs::write("/etc/subgid", range).unwrap();
+        // The folder of the build may be closed to others.
+        let binary = folder.join("cais");
+        fs::copy(cais.binary(), &binary).unwrap();
+        fs::set_permissions(&binary, fs::Permissions::from_mode(0o755)).unwrap();
+        let sailor = Sailor { binary, folder };
+        let archive = sailor.folder.join("busybox.tar");
+        busybox.build().write_docker_archive(&archive, &["busybox:latest"]).unwrap();
+        sailor.cmd("load -q -i").arg(&archive).ok();
+        Some(sailor)
+    }
+
+    fn cmd(&self, line: &str) -> Invocation {
+        Invocation::new("setpriv", &format!("--reuid={UID} --regid={UID} --clear-groups --inh-caps=-all"))
+            .arg(&self.binary)
+            .args(line)
+            .env("HOME", self.folder.join("sailor"))
+            .env("XDG_RUNTIME_DIR", self.folder.join("sailor/run"))
+            .without_env("XDG_DATA_HOME")
+            .folder("/")
+    }
+
+    fn ok(&self, line: &str) -> String {
+        self.cmd(line).ok()
+    }
+}
+
+#[test]
+fn ranges_of_ids_give_whole_users() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, true) else { return };
+        assert_eq!(sailor.ok("run --rm --network none busybox id -u"), "0");
+        assert_eq!(sailor.ok("run --rm --network none -u quay busybox id -u"), "1000");
+        sailor.ok("run --rm --network none busybox chown 4711:4712 /etc/passwd");
+        let map = sailor.ok("run --rm --network none busybox cat /proc/self/uid_map");
+        assert!(map.lines().count() >= 2 && map.contains("100000"), "{map}");
+    });
+}
+
+#[test]
+fn one_id_is_enough() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, false) else { return };
+        assert_eq!(sailor.ok("run --rm --network none busybox id -u"), "0");
+        let map = sailor.ok("run --rm --network none busybox cat /proc/self/uid_map");
+        assert_eq!(map.split_whitespace().nth(2), Some("1"), "{map}");
+        let host = sailor.folder.join("sailor/shared");
+        fs::create_dir(&host).unwrap();
+        chown(&host, Some(UID), Some(UID)).unwrap();
+        sailor
+            .cmd("run --rm --network none -v")
+            .arg(format!("{}:/s", host.display()))
+            .args("busybox touch /s/file")
+            .ok();
+        let owner = std::os::unix::fs::MetadataExt::uid(&fs::metadata(host.join("file")).unwrap());
+        assert_eq!(owner, UID);
+    });
+}
+
+#[test]
+fn the_life_of_a_container() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, true) else { return };
+        let id = sailor.ok("run -d --name r --network none -v data:/d busybox sh -c 'echo up; sleep 1000'");
+        cais_test::wait_until("its log", || sailor.ok("logs r") == "up");
+        assert_eq!(sailor.ok("ps -q --no-trunc"), id);
+        assert_eq!(sailor.ok("exec r id -u"), "0");
+        sailor.cmd("exec r sh -c 'exit 4'").output().code(4);
+        sailor.ok("stop -t 0 r");
+        assert_eq!(sailor.ok("inspect --format {{.State.ExitCode}} r"), "137");
+        sailor.ok("rm r");
+        assert_eq!(sailor.ok("ps -aq"), "");
+        assert_eq!(sailor.ok("volume ls -q"), "data");
+        sailor.cmd("run --rm --network none busybox no-such-program").output().code(127).one_clear_error();
+    });
+}
+
+#[test]
+fn networks_none_host_and_pasta() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, true) else { return };
+        assert_eq!(sailor.ok("run --rm --network none busybox ip -o link").lines().count(), 1);
+        let mine = fs::read_link("/proc/self/ns/net").unwrap();
+        assert_eq!(
+            sailor.ok("run --rm --network host busybox readlink /proc/self/ns/net"),
+            mine.to_str().unwrap()
+        );
+        sailor.cmd("run --rm --network bridge busybox true").output().code(125).one_clear_error();
+        if !fs::exists("/usr/bin/pasta").unwrap_or(false) {
+            return skip("pasta is not installed");
+        }
+        let links = sailor.ok("run --rm --network pasta busybox ip -o link");
+        assert!(links.lines().count() >= 2, "{links}");
+    });
+}
+
+#[test]
+fn hello_as_an_ordinary_user() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, false) else { return };
+        assert!(sailor.ok("run --rm hello").contains("PID"));
+    });
+}
+
+#[test]
+fn confinement_is_the_same() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, true) else { return };
+        let status =
+            sailor.ok("run --rm --network none busybox grep -E 'Seccomp:|CapBnd:' /proc/self/status");
+        assert!(status.contains("Seccomp:\t2") && status.contains("00000000a80425fb"), "{status}");
+        assert_eq!(
+            sailor.ok("run --rm --network none busybox sh -c 'cat /proc/kcore 2>/dev/null | wc -c'"),
+            "0"
+        );
+    });
+}
