@@ -379,3 +379,73 @@ pub fn rules_for(devices: &[Device], extra: &[DeviceRule], privileged: bool) -> 
     }
     rules
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(text: &str) -> Result<DeviceRequest, DeviceError> {
+        text.parse()
+    }
+
+    #[test]
+    fn rules_are_written_as_they_are_read() {
+        for text in ["c 10:* rwm", "b *:* m", "a *:* rw", "c 4294967295:0 w"] {
+            let rule: DeviceRule = text.parse().unwrap();
+            assert_eq!(rule.to_string(), text);
+            assert!(rule.allow);
+        }
+        for text in
+            ["", "c", "c 10 rwm", "d 10:* rwm", "c 10:* x", "c 10:* ", "c -1:* r", "c 10:* rr", "c 1:1 r w", "c :1 r"]
+        {
+            assert!(text.parse::<DeviceRule>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn requests_in_all_their_forms() {
+        let cases = [
+            ("/dev/kvm", ("/dev/kvm", "/dev/kvm", "rwm")),
+            ("/dev/kvm:/dev/x", ("/dev/kvm", "/dev/x", "rwm")),
+            ("/dev/kvm:r", ("/dev/kvm", "/dev/kvm", "r")),
+            ("/dev/kvm:/dev/x:mw", ("/dev/kvm", "/dev/x", "mw")),
+        ];
+        for (text, (source, path, access)) in cases {
+            let want = DeviceRequest { source: source.into(), path: path.into(), access: access.into() };
+            assert_eq!(request(text).unwrap(), want);
+        }
+        for text in ["", "kvm", "/dev/kvm:x", "/dev/kvm:rw:rw", "/dev/kvm:/x:rw:y", "/dev/kvm:/dev/x:", "/dev/a:/dev/../b"]
+        {
+            assert!(request(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn devices_are_found_on_the_host() {
+        let null = request("/dev/null:/dev/nothing:r").unwrap().resolve().unwrap();
+        assert_eq!(null[0].rule().to_string(), "c 1:3 r");
+        assert_eq!((null.len(), null[0].path.as_path()), (1, Path::new("/dev/nothing")));
+        let all = host_devices(Path::new("/dev")).unwrap();
+        assert!(all.iter().any(|d| d.path == Path::new("/dev/null") && d.rdev == makedev(1, 3)));
+        assert!(!all.iter().any(|d| d.path.starts_with("/dev/pts") || d.path == Path::new("/dev/console")));
+        let directory = tempfile::tempdir().unwrap();
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
+        assert_eq!(request(&format!("{}:/dev/z", link.display())).unwrap().resolve().unwrap()[0].rdev, makedev(1, 5));
+        let resolve = |path: &Path| request(&path.display().to_string()).unwrap().resolve();
+        assert!(matches!(resolve(directory.path()), Err(DeviceError::Empty { .. })));
+        assert!(matches!(resolve(&directory.path().join("none")), Err(DeviceError::Look { .. })));
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(matches!(resolve(&file), Err(DeviceError::NotADevice { .. })));
+    }
+
+    #[test]
+    fn no_rule_comes_twice() {
+        let extra: DeviceRule = "c 10:229 rwm".parse().unwrap();
+        let rules = rules_for(&default_devices(), std::slice::from_ref(&extra), false);
+        assert_eq!(rules.iter().filter(|rule| rule.to_string() == "c 1:3 rwm").count(), 1);
+        assert_eq!(rules.last(), Some(&extra));
+        assert_eq!(rules_for(&[], &[extra], true), [DeviceRule::everything(true)]);
+    }
+}

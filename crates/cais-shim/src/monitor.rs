@@ -203,7 +203,7 @@ impl<'a> Monitor<'a> {
         if stdin >= 0 {
             let _ = sys::set_nonblocking(stdin);
         }
-        let input = Input { fd: stdin, piece: buffer(PIECE), start: 0, end: 0, ending: false, tty };
+        let input = Input { fd: stdin, piece: buffer(PACKET_BYTES), start: 0, end: 0, ending: false, tty };
         let mut clients = [NOBODY; CLIENTS];
         let mut monitor = Monitor {
             setup,

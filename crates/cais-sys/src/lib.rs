@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)]
 
+pub mod bpf;
 pub mod lock;
 pub mod netns;
 pub mod signal;
 pub mod spawn;
 pub mod userns;
+pub mod x32;

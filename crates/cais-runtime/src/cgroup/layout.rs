@@ -106,7 +106,9 @@ impl Layout {
         let mounts = parse_mounts(&read("/proc/self/mountinfo")?);
         match mounts {
             (hierarchies, None) if !hierarchies.is_empty() => Ok(Layout::V1 { hierarchies }),
-            (hierarchies, Some(unified)) if !hierarchies.is_empty() => Ok(Layout::Hybrid { hierarchies, unified }),
+            (hierarchies, Some(unified)) if !hierarchies.is_empty() => {
+                Ok(Layout::Hybrid { hierarchies, unified })
+            }
             (_, Some(mount)) => Ok(Layout::V2 { mount, own: parse_own(&read("/proc/self/cgroup")?) }),
             (_, None) => Err(CgroupError::NotMounted),
         }
@@ -144,12 +146,14 @@ fn parse_mounts(mountinfo: &str) -> (Vec<Hierarchy>, Option<PathBuf>) {
             Some("cgroup2") if unified.is_none() => unified = Some(mount),
             Some("cgroup") => {
                 let options = back.nth(1).unwrap_or_default();
-                let known = |option| Controller::ALL.into_iter().find(|controller| controller.name(false) == option);
+                let known =
+                    |option| Controller::ALL.into_iter().find(|controller| controller.name(false) == option);
                 let controllers: Vec<Controller> = options.split(',').filter_map(known).collect();
                 // The same hierarchy may be mounted a second time.
                 let seen = hierarchies.iter().any(|h| h.controllers.iter().any(|c| controllers.contains(c)));
                 if !controllers.is_empty() && !seen {
-                    let name = mount.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                    let name =
+                        mount.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                     hierarchies.push(Hierarchy { name, controllers, mount });
                 }
             }
@@ -216,7 +220,10 @@ mod tests {
 
     #[test]
     fn own_group_and_escapes() {
-        assert_eq!(parse_own("1:name=systemd:/x\n0::/user.slice/a.scope\n"), Path::new("/user.slice/a.scope"));
+        assert_eq!(
+            parse_own("1:name=systemd:/x\n0::/user.slice/a.scope\n"),
+            Path::new("/user.slice/a.scope")
+        );
         assert_eq!(parse_own("4:memory:/\n"), Path::new("/"));
         for (text, path) in [("/a\\134b", "/a\\b"), ("/a\\", "/a\\"), ("/a\\9é", "/a\\9é")] {
             assert_eq!(unescape(text), Path::new(path));
