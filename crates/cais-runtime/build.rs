@@ -50,7 +50,16 @@ impl Build<'_> {
     /// `src/start.rs` of the package, linked with libraries into a static program.
     fn program(&self, package: &str, libraries: &[&str]) {
         let mut command = self.rustc();
-        command.args(["--crate-type", "bin", "--crate-name", "start", "-C", "lto=fat", "-C", "strip=symbols"]);
+        command.args([
+            "--crate-type",
+            "bin",
+            "--crate-name",
+            "start",
+            "-C",
+            "lto=fat",
+            "-C",
+            "strip=symbols",
+        ]);
         for argument in
             ["-nostdlib", "-nostartfiles", "-static", "-Wl,--build-id=none,-z,noseparate-code,--gc-sections"]
         {

@@ -8,7 +8,8 @@ use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Network, Node, 
 use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, SeccompError, Target};
 
 use crate::{
-    ContainerRecord, Engine, Error, ErrorKind, MountKind, MountRecord, NetworkRequest, Result, SeccompRequest, Ulimit,
+    ContainerRecord, Engine, Error, ErrorKind, MountKind, MountRecord, NetworkRequest, Result,
+    SeccompRequest, Ulimit,
 };
 
 const MS_PRIVATE: u64 = 1 << 18;
@@ -70,7 +71,11 @@ fn root(engine: &Engine, record: &ContainerRecord) -> Root {
 }
 
 /// What the process is, for `run` and (with changes) for `exec`.
-pub(crate) fn process(engine: &Engine, record: &ContainerRecord, warnings: &mut Vec<String>) -> Result<Process> {
+pub(crate) fn process(
+    engine: &Engine,
+    record: &ContainerRecord,
+    warnings: &mut Vec<String>,
+) -> Result<Process> {
     let request = &record.request;
     let capabilities = capabilities(record, warnings)?;
     Ok(Process {
@@ -112,8 +117,8 @@ pub(crate) fn capabilities(record: &ContainerRecord, warnings: &mut Vec<String>)
     let request = &record.request;
     let failed = |e| Error::caused(ErrorKind::Invalid, "capabilities", e);
     let available = capability::current_bounding().map_err(failed)?;
-    let resolved =
-        capability::resolve(&request.cap_add, &request.cap_drop, request.privileged, available).map_err(failed)?;
+    let resolved = capability::resolve(&request.cap_add, &request.cap_drop, request.privileged, available)
+        .map_err(failed)?;
     for missing in &resolved.missing {
         warnings.push(format!("capability {} is not available on this machine", missing.short_name()));
     }
@@ -128,8 +133,17 @@ fn filter(record: &ContainerRecord, granted: CapSet) -> Result<Option<Vec<u8>>> 
         SeccompRequest::Default => Profile::docker_default(),
         SeccompRequest::Profile(text) => Profile::from_json(text.as_bytes()).map_err(failed)?,
     };
-    let Some(abi) = Abi::NATIVE else { return Ok(None) };
-    let target = Target { abi, caps: granted, kernel: kernel_version(), newer_calls: NewerCalls::Enosys, x32: false };
+    let abi = Abi::NATIVE.ok_or_else(|| {
+        Error::new(ErrorKind::Unsupported, "seccomp: this machine's system calls are not known to cais")
+            .hint("--security-opt seccomp=unconfined runs without a filter")
+    })?;
+    let target = Target {
+        abi,
+        caps: granted,
+        kernel: kernel_version(),
+        newer_calls: NewerCalls::Enosys,
+        x32: cais_sys::x32::may_exist(),
+    };
     Ok(Some(seccomp::compile(&profile, &target).map_err(failed)?.to_bytes()))
 }
 
@@ -195,7 +209,9 @@ fn propagation(text: Option<&str>) -> Result<(u64, bool)> {
         "slave" => MS_SLAVE,
         "shared" => MS_SHARED,
         _ => {
-            let message = format!("mount propagation {text:?}: one of rprivate, private, rslave, slave, rshared, shared");
+            let message = format!(
+                "mount propagation {text:?}: one of rprivate, private, rslave, slave, rshared, shared"
+            );
             return Err(Error::new(ErrorKind::Invalid, message));
         }
     };
@@ -219,7 +235,9 @@ fn tmpfs(mount: &MountRecord) -> Result<MountPlan> {
             "ro" => attributes |= 1,
             "rw" => {}
             "noatime" => attributes |= 0x10,
-            other if ["size=", "mode=", "uid=", "gid=", "nr_inodes="].iter().any(|k| other.starts_with(k)) => {
+            other
+                if ["size=", "mode=", "uid=", "gid=", "nr_inodes="].iter().any(|k| other.starts_with(k)) =>
+            {
                 options.push(other.to_owned());
             }
             other => {
@@ -235,7 +253,10 @@ fn tmpfs(mount: &MountRecord) -> Result<MountPlan> {
     if !options.iter().any(|o| o.starts_with("mode=")) {
         options.push(mode.unwrap_or_else(|| "mode=1777".to_owned()));
     }
-    attributes |= u64::from(request.read_only) | u64::from(nosuid) << 1 | u64::from(nodev) << 2 | u64::from(noexec) << 3;
+    attributes |= u64::from(request.read_only)
+        | u64::from(nosuid) << 1
+        | u64::from(nodev) << 2
+        | u64::from(noexec) << 3;
     Ok(MountPlan::Tmpfs { target: request.target.clone(), options, attributes })
 }
 
@@ -309,8 +330,22 @@ fn has_sys_resource() -> bool {
 /// Resource limits by their kernel numbers, never above what this process may give.
 fn limits(ulimits: &[Ulimit], warnings: &mut Vec<String>) -> Result<Vec<Limit>> {
     const NAMES: [&str; 16] = [
-        "cpu", "fsize", "data", "stack", "core", "rss", "nproc", "nofile", "memlock", "as", "locks", "sigpending",
-        "msgqueue", "nice", "rtprio", "rttime",
+        "cpu",
+        "fsize",
+        "data",
+        "stack",
+        "core",
+        "rss",
+        "nproc",
+        "nofile",
+        "memlock",
+        "as",
+        "locks",
+        "sigpending",
+        "msgqueue",
+        "nice",
+        "rtprio",
+        "rttime",
     ];
     let mut all = Vec::new();
     for ulimit in ulimits {
@@ -321,12 +356,16 @@ fn limits(ulimits: &[Ulimit], warnings: &mut Vec<String>) -> Result<Vec<Limit>> 
         let value = |v: i64| if v < 0 { u64::MAX } else { v as u64 };
         let (mut soft, mut hard) = (value(ulimit.soft), value(ulimit.hard));
         if soft > hard {
-            let message = format!("ulimit {}: soft limit {} is above hard limit {}", ulimit.name, ulimit.soft, ulimit.hard);
+            let message = format!(
+                "ulimit {}: soft limit {} is above hard limit {}",
+                ulimit.name, ulimit.soft, ulimit.hard
+            );
             return Err(Error::new(ErrorKind::Invalid, message));
         }
         let ceiling = if has_sys_resource() { u64::MAX } else { hard_limit(resource) };
         if hard > ceiling {
-            warnings.push(format!("ulimit {}: {hard} needs CAP_SYS_RESOURCE; {ceiling} is used", ulimit.name));
+            warnings
+                .push(format!("ulimit {}: {hard} needs CAP_SYS_RESOURCE; {ceiling} is used", ulimit.name));
             hard = ceiling;
             soft = soft.min(ceiling);
         }
@@ -343,7 +382,6 @@ fn hard_limit(resource: usize) -> u64 {
     let hard = line.get(26..).unwrap_or_default().split_whitespace().nth(1).unwrap_or("unlimited");
     hard.parse().unwrap_or(u64::MAX)
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -10,8 +10,8 @@ use std::path::Path;
 use cais_plan::wire;
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send, socket_with,
-    socketpair,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, recv, send,
+    socket_with, socketpair,
 };
 
 use crate::{Engine, Error, ErrorKind, Result};
@@ -92,7 +92,9 @@ impl AttachStream {
     pub(crate) fn connect(ctl: &Path) -> io::Result<AttachStream> {
         let directory = std::fs::File::open(ctl.parent().unwrap_or(Path::new("/")))?;
         let name = ctl.file_name().unwrap_or_default();
-        let short = Path::new("/proc/self/fd").join(std::os::fd::AsRawFd::as_raw_fd(&directory).to_string()).join(name);
+        let short = Path::new("/proc/self/fd")
+            .join(std::os::fd::AsRawFd::as_raw_fd(&directory).to_string())
+            .join(name);
         let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
         connect(&socket, &SocketAddrUnix::new(short)?)?;
         Ok(AttachStream::new(socket, None))
@@ -120,7 +122,8 @@ impl AttachStream {
             }
         };
         let payload = &buffer[1..length];
-        let word = |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
+        let word =
+            |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, i32::from_ne_bytes);
         Ok(match buffer[0] {
             wire::STDOUT => Message::Stdout(payload),
             wire::STDERR => Message::Stderr(payload),

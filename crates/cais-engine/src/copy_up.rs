@@ -12,10 +12,13 @@ use std::path::Path;
 
 use cais_store::ImageRecord;
 use rustix::fs::{
-    AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Timespec, Timestamps, Uid, XattrFlags,
+    AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    XattrFlags,
 };
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
+};
 
 use crate::{Engine, Error, ErrorKind, Result};
 
@@ -43,7 +46,9 @@ pub(crate) fn copy_up(engine: &Engine, image: &ImageRecord, path: &str, volume: 
 /// The image's layers as one tree; `None` without layers.
 fn merged(engine: &Engine, image: &ImageRecord) -> io::Result<Option<OwnedFd>> {
     let directories: Vec<_> = image.layers.iter().rev().map(|d| engine.store.paths().layer_fs(d)).collect();
-    let open = |path: &Path| rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let open = |path: &Path| {
+        rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
     match directories.as_slice() {
         [] => return Ok(None),
         [only] => return Ok(Some(open(only)?)),
@@ -144,4 +149,3 @@ fn copy_xattrs(source: &impl AsFd, target: &impl AsFd) -> io::Result<()> {
     }
     Ok(())
 }
-

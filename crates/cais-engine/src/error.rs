@@ -91,8 +91,12 @@ impl From<StoreError> for Error {
         }
         let kind = match &error {
             StoreError::NoSuch { .. } => ErrorKind::NotFound,
-            StoreError::NameTaken { .. } | StoreError::InUse { .. } | StoreError::Running { .. } => ErrorKind::Conflict,
-            StoreError::Ambiguous { .. } | StoreError::BadName { .. } | StoreError::BadReference(_) => ErrorKind::Invalid,
+            StoreError::NameTaken { .. } | StoreError::InUse { .. } | StoreError::Running { .. } => {
+                ErrorKind::Conflict
+            }
+            StoreError::Ambiguous { .. } | StoreError::BadName { .. } | StoreError::BadReference(_) => {
+                ErrorKind::Invalid
+            }
             StoreError::WrongDigest { .. } | StoreError::WrongSize { .. } => ErrorKind::Invalid,
             StoreError::Layer { source, .. } if !source.is_disk_full() => ErrorKind::Invalid,
             StoreError::UnsupportedDigest { .. } => ErrorKind::Unsupported,
@@ -119,7 +123,9 @@ impl From<cais_registry::Error> for Error {
 
 /// The registry's error within a layer that could not be read to its end.
 fn registry_error(error: &StoreError) -> Option<&cais_registry::Error> {
-    let StoreError::Layer { source: cais_layer::LayerError::Read { source }, .. } = error else { return None };
+    let StoreError::Layer { source: cais_layer::LayerError::Read { source }, .. } = error else {
+        return None;
+    };
     source.get_ref()?.downcast_ref()
 }
 

@@ -155,12 +155,21 @@ impl Engine {
     fn network_of(&self, id: &str) -> Result<OwnedFd> {
         let pid = self.running_pid(id)?;
         File::open(format!("/proc/{pid}/ns/net")).map(OwnedFd::from).map_err(|e| {
-            Error::caused(ErrorKind::System, format!("open the network namespace of container {}", short(id)), e)
+            Error::caused(
+                ErrorKind::System,
+                format!("open the network namespace of container {}", short(id)),
+                e,
+            )
         })
     }
 
     /// Directories, name files and the cgroup.
-    fn prepare(&self, record: &ContainerRecord, facts: &RunFacts, warnings: &mut Vec<String>) -> Result<Option<Group>> {
+    fn prepare(
+        &self,
+        record: &ContainerRecord,
+        facts: &RunFacts,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Group>> {
         let paths = self.store.paths();
         if record.request.rootfs.is_none() {
             let work = paths.container_work(&record.id);
@@ -172,7 +181,11 @@ impl Engine {
             for (path, mode) in [(paths.container_upper(&record.id), 0o755), (work, 0o700)] {
                 match DirBuilder::new().mode(mode).create(&path) {
                     Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
-                        return Err(Error::caused(ErrorKind::System, format!("create {}", path.display()), e));
+                        return Err(Error::caused(
+                            ErrorKind::System,
+                            format!("create {}", path.display()),
+                            e,
+                        ));
                     }
                     _ => {}
                 }
@@ -184,7 +197,8 @@ impl Engine {
 
     fn listen(&self, id: &str) -> Result<OwnedFd> {
         let path = self.store.paths().run_ctl(id);
-        let failed = |e: std::io::Error| Error::caused(ErrorKind::System, format!("listen on {}", path.display()), e);
+        let failed =
+            |e: std::io::Error| Error::caused(ErrorKind::System, format!("listen on {}", path.display()), e);
         // Through the directory's descriptor: the whole path may be longer than an address.
         let directory = File::open(self.store.paths().run_container(id)).map_err(failed)?;
         let short = format!("/proc/self/fd/{}/ctl", std::os::fd::AsRawFd::as_raw_fd(&directory));
@@ -238,8 +252,10 @@ impl Engine {
         for holder in &parts.holders {
             fds.add(holder.as_fd());
         }
-        let launch = assemble(self, record, network, group.map(|g| g.view(join)).unwrap_or_default(), warnings)?;
-        let planned = plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
+        let launch =
+            assemble(self, record, network, group.map(|g| g.view(join)).unwrap_or_default(), warnings)?;
+        let planned =
+            plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
         let cleanup = join_strings(self.cleanup_command(&record.id));
         let setup = Setup {
             clone_flags: planned.clone_flags,

@@ -168,11 +168,15 @@ fn check(asked: &ResourceRequest) -> Result<()> {
             return invalid("a swap limit needs a memory limit (-m) as well".to_owned());
         }
         (Some(memory), Some(swap)) if swap > 0 && swap < memory => {
-            return invalid("the swap limit counts memory and swap together: it cannot be below the memory limit".into());
+            return invalid(
+                "the swap limit counts memory and swap together: it cannot be below the memory limit".into(),
+            );
         }
         _ => {}
     }
-    if asked.nano_cpus.is_some_and(|n| n > 0) && (asked.cpu_quota_us.is_some() || asked.cpu_period_us.is_some()) {
+    if asked.nano_cpus.is_some_and(|n| n > 0)
+        && (asked.cpu_quota_us.is_some() || asked.cpu_period_us.is_some())
+    {
         return invalid("--cpus says the same as --cpu-quota and --cpu-period: give one of them".to_owned());
     }
     let available = std::thread::available_parallelism().map_or(u64::MAX, |n| n.get() as u64);
@@ -202,7 +206,8 @@ mod tests {
         assert!(!with(Some(64 << 20), Some(32 << 20)));
         assert!(!with(None, Some(32 << 20)));
         assert!(!with(Some(1 << 20), None));
-        let cpus = |nano| check(&ResourceRequest { nano_cpus: Some(nano), ..ResourceRequest::default() }).is_ok();
+        let cpus =
+            |nano| check(&ResourceRequest { nano_cpus: Some(nano), ..ResourceRequest::default() }).is_ok();
         assert!(cpus(500_000_000));
         assert!(!cpus(u64::MAX));
     }

@@ -47,7 +47,8 @@ fn hosts(record: &ContainerRecord, facts: &RunFacts) -> Result<String> {
         _ => facts.gateway,
     };
     let aliases = [record.name.clone()];
-    let file = HostsFile { ip: facts.ip, hostname: &record.hostname, aliases: &aliases, extra: &extra, gateway };
+    let file =
+        HostsFile { ip: facts.ip, hostname: &record.hostname, aliases: &aliases, extra: &extra, gateway };
     file.render().map_err(|e| Error::caused(ErrorKind::Invalid, "write the hosts file", e))
 }
 
@@ -64,8 +65,12 @@ fn resolver(record: &ContainerRecord, warnings: &mut Vec<String>) -> String {
         _ => Reach::Bridge,
     };
     let file = resolv_conf(&host, resolved.as_deref(), &settings, reach);
-    if file.source == ServerSource::None && record.network == NetworkRequest::Bridge && !host.trim().is_empty() {
-        warnings.push("the container reaches none of the host's name servers; name one with --dns".to_owned());
+    if file.source == ServerSource::None
+        && record.network == NetworkRequest::Bridge
+        && !host.trim().is_empty()
+    {
+        warnings
+            .push("the container reaches none of the host's name servers; name one with --dns".to_owned());
     }
     file.text
 }

@@ -16,7 +16,9 @@ use cais_net::ports::{Linger, PortMapping, publish, republish, unpublish};
 use cais_net::subnet::{DEFAULT_SUBNET, Subnet, choose_subnet};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
 
-use crate::{ContainerRecord, Engine, Error, ErrorKind, PortRequest, Protocol, PublishedPort, Result, RunFacts};
+use crate::{
+    ContainerRecord, Engine, Error, ErrorKind, PortRequest, Protocol, PublishedPort, Result, RunFacts,
+};
 
 /// A namespace that is ready for the container to join.
 pub(crate) struct Attached {
@@ -36,7 +38,10 @@ impl Engine {
         let taken = cais_net::host::subnets_in_use(Some("cais0")).map_err(network_error)?;
         let subnet = if taken.iter().any(|t| t.overlaps(&DEFAULT_SUBNET)) {
             choose_subnet(&taken).ok_or_else(|| {
-                Error::new(ErrorKind::Conflict, "no free subnet for the default bridge: routes of this host take all")
+                Error::new(
+                    ErrorKind::Conflict,
+                    "no free subnet for the default bridge: routes of this host take all",
+                )
             })?
         } else {
             DEFAULT_SUBNET
@@ -44,7 +49,8 @@ impl Engine {
         let text = format!("{}/{}", subnet.base(), subnet.prefix());
         // Exclusive: of two first commands one chooses, the other reads.
         let mut options = OpenOptions::new();
-        match options.write(true).create_new(true).open(&path).and_then(|mut f| f.write_all(text.as_bytes())) {
+        match options.write(true).create_new(true).open(&path).and_then(|mut f| f.write_all(text.as_bytes()))
+        {
             Ok(()) => Ok(BridgeConfig::on(subnet)),
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
                 let chosen = std::fs::read_to_string(&path).ok().as_deref().and_then(parse_subnet);
@@ -61,8 +67,9 @@ impl Engine {
         for ip in bridge.subnet.candidates(bridge.gateway, seed) {
             match OpenOptions::new().write(true).create_new(true).open(directory.join(ip.to_string())) {
                 Ok(mut file) => {
-                    file.write_all(id.as_bytes())
-                        .map_err(|e| Error::caused(ErrorKind::System, format!("lease the address {ip}"), e))?;
+                    file.write_all(id.as_bytes()).map_err(|e| {
+                        Error::caused(ErrorKind::System, format!("lease the address {ip}"), e)
+                    })?;
                     return Ok(ip);
                 }
                 Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -196,14 +203,20 @@ fn parse_port(text: &str) -> Option<(u16, Protocol)> {
 fn hold(request: &PortRequest) -> Result<(OwnedFd, u16)> {
     let ip = request.host_ip.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     let IpAddr::V4(_) = ip else {
-        return Err(Error::new(ErrorKind::Unsupported, format!("publish on {ip}: IPv6 is not supported yet")));
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("publish on {ip}: IPv6 is not supported yet"),
+        ));
     };
     let address = SocketAddr::new(ip, request.host_port.unwrap_or(0));
     let name = |e: std::io::Error| {
         let (port, protocol) = (request.host_port.unwrap_or(0), protocol(request.protocol));
         if e.kind() == std::io::ErrorKind::AddrInUse {
-            Error::new(ErrorKind::Conflict, format!("publish {ip}:{port}/{protocol}: the port is already in use"))
-                .hint("stop what listens there, or publish on another port: -p HOSTPORT:CONTAINERPORT")
+            Error::new(
+                ErrorKind::Conflict,
+                format!("publish {ip}:{port}/{protocol}: the port is already in use"),
+            )
+            .hint("stop what listens there, or publish on another port: -p HOSTPORT:CONTAINERPORT")
         } else {
             Error::caused(ErrorKind::System, format!("publish {ip}:{port}/{protocol}"), e)
         }
@@ -238,7 +251,11 @@ fn parse_subnet(text: &str) -> Option<Subnet> {
 pub(crate) fn network_error(error: cais_net::Error) -> Error {
     let hint = matches!(error, cais_net::Error::Unsupported { .. })
         .then_some("--network none or host need nothing of that");
-    let kind = if matches!(error, cais_net::Error::PortTaken { .. }) { ErrorKind::Conflict } else { ErrorKind::System };
+    let kind = if matches!(error, cais_net::Error::PortTaken { .. }) {
+        ErrorKind::Conflict
+    } else {
+        ErrorKind::System
+    };
     let ours = Error::caused(kind, error.to_string(), error);
     match hint {
         Some(hint) => ours.hint(hint),
@@ -269,7 +286,8 @@ mod tests {
     fn a_port_that_somebody_listens_on_is_refused() {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("listen");
         let port = listener.local_addr().expect("address").port();
-        let request = PortRequest { host_ip: None, host_port: Some(port), container_port: 1, protocol: Protocol::Tcp };
+        let request =
+            PortRequest { host_ip: None, host_port: Some(port), container_port: 1, protocol: Protocol::Tcp };
         let error = hold(&request).expect_err("taken");
         assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
         let datagrams = UdpSocket::bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("bind");

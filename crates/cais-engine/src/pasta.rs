@@ -23,7 +23,12 @@ impl Engine {
             let mut specs: Vec<String> = Vec::new();
             for port in facts.ports.iter().filter(|p| p.protocol == protocol) {
                 let address = port.host_ip.filter(|ip| !ip.is_unspecified()).map(|ip| format!("{ip}/"));
-                specs.push(format!("{}{}:{}", address.unwrap_or_default(), port.host_port, port.container_port));
+                specs.push(format!(
+                    "{}{}:{}",
+                    address.unwrap_or_default(),
+                    port.host_port,
+                    port.container_port
+                ));
             }
             if specs.is_empty() {
                 specs.push("none".to_owned());

@@ -10,7 +10,12 @@ pub enum LayerEvent {
     /// Already in the store.
     Exists,
     /// Bytes received so far of a total (compressed).
-    Downloading { done_bytes: u64, total_bytes: u64 },
+    Downloading {
+        /// Received.
+        done_bytes: u64,
+        /// Of so many, from the manifest.
+        total_bytes: u64,
+    },
     /// Unpacked and verified.
     Done,
 }

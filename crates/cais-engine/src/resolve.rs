@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 
 use cais_oci::ProcessConfig;
 
-use crate::{
-    ContainerRequest, Error, ErrorKind, MountKind, MountRequest, NetworkRequest, Result,
-};
+use crate::{ContainerRequest, Error, ErrorKind, MountKind, MountRequest, NetworkRequest, Result};
 
 /// PATH of containers whose image sets none.
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -19,7 +17,10 @@ const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/b
 ///
 /// # Errors
 /// When nothing is left to run.
-pub(crate) fn command(request: &ContainerRequest, image: &ProcessConfig) -> Result<(Vec<String>, Vec<String>)> {
+pub(crate) fn command(
+    request: &ContainerRequest,
+    image: &ProcessConfig,
+) -> Result<(Vec<String>, Vec<String>)> {
     let from_image = request.entrypoint.is_none();
     let entrypoint =
         request.entrypoint.clone().unwrap_or_else(|| image.entrypoint.clone().unwrap_or_default());
@@ -114,7 +115,11 @@ pub(crate) fn normalize(path: &str) -> String {
 }
 
 /// The network mode in force; never `Default`.
-pub(crate) fn network(request: &NetworkRequest, rootless: bool, pasta: bool) -> (NetworkRequest, Option<String>) {
+pub(crate) fn network(
+    request: &NetworkRequest,
+    rootless: bool,
+    pasta: bool,
+) -> (NetworkRequest, Option<String>) {
     match request {
         NetworkRequest::Default if !rootless => (NetworkRequest::Bridge, None),
         NetworkRequest::Default if pasta => (NetworkRequest::Pasta, None),
@@ -134,9 +139,9 @@ pub(crate) fn network(request: &NetworkRequest, rootless: bool, pasta: bool) -> 
 /// For unknown ones.
 pub fn signal_number(text: &str) -> Result<i32> {
     const NAMES: [&str; 31] = [
-        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",
-        "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF",
-        "WINCH", "IO", "PWR", "SYS",
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+        "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+        "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
     ];
     let upper = text.to_ascii_uppercase();
     let name = upper.strip_prefix("SIG").unwrap_or(&upper);
@@ -213,7 +218,8 @@ mod tests {
 
     #[test]
     fn volumes_of_the_image_give_way_to_mounts() {
-        let asked = [MountRequest { kind: MountKind::Bind, target: "/data/".into(), ..MountRequest::default() }];
+        let asked =
+            [MountRequest { kind: MountKind::Bind, target: "/data/".into(), ..MountRequest::default() }];
         let all = mounts(&asked, &strings(&["/data", "/logs"])).expect("resolves");
         assert_eq!(all.iter().map(|m| m.target.as_str()).collect::<Vec<_>>(), ["/data", "/logs"]);
         assert_eq!(all[1].kind, MountKind::Volume);
@@ -225,9 +231,13 @@ mod tests {
 
     #[test]
     fn signals() {
-        for (text, number) in
-            [("TERM", Some(15)), ("SIGkill", Some(9)), ("9", Some(9)), ("RTMIN+3", Some(37)), ("SIGRTMAX-1", Some(63))]
-        {
+        for (text, number) in [
+            ("TERM", Some(15)),
+            ("SIGkill", Some(9)),
+            ("9", Some(9)),
+            ("RTMIN+3", Some(37)),
+            ("SIGRTMAX-1", Some(63)),
+        ] {
             assert_eq!(signal_number(text).ok(), number, "{text}");
         }
         for text in ["0", "65", "FOO", "RTMIN+99", ""] {

@@ -72,7 +72,9 @@ fn failure(plan: &PlanWriter, step: u32, errno: i32, word: u32) -> Error {
         detail::NO_USER => return unknown(sentence, "no such user in the container's /etc/passwd"),
         detail::NO_GROUP => return unknown(sentence, "no such group in the container's /etc/group"),
         detail::BAD_TARGET => {
-            let message = format!("{sentence}: the path leads into /proc of the container, where nothing can be mounted");
+            let message = format!(
+                "{sentence}: the path leads into /proc of the container, where nothing can be mounted"
+            );
             return Error::new(ErrorKind::Invalid, message);
         }
         _ => {}
@@ -95,7 +97,9 @@ fn unknown(sentence: &str, reason: &str) -> Error {
 fn early_failure(reason: std::io::Error, word: u32) -> Error {
     match word {
         detail::CLONE => Error::new(ErrorKind::System, format!("create the namespaces: {}", plain(&reason))),
-        detail::DIED => Error::new(ErrorKind::System, "the container's first process was killed while it was set up"),
+        detail::DIED => {
+            Error::new(ErrorKind::System, "the container's first process was killed while it was set up")
+        }
         _ => Error::new(ErrorKind::System, format!("read the launch plan: {}", plain(&reason))),
     }
 }
@@ -106,16 +110,19 @@ fn exec_failure(sentence: &str, reason: &std::io::Error, word: u32) -> Error {
     let command = sentence.strip_prefix("execute ").unwrap_or(sentence);
     match errno {
         libc_errno::ENOENT if word == detail::NO_INTERPRETER => {
-            let message = format!("exec {command}: its interpreter or dynamic loader does not exist in the container");
-            Error::new(ErrorKind::CommandNotFound, message)
-                .hint("a script whose #! line names a missing program, or a binary built for another C library")
+            let message =
+                format!("exec {command}: its interpreter or dynamic loader does not exist in the container");
+            Error::new(ErrorKind::CommandNotFound, message).hint(
+                "a script whose #! line names a missing program, or a binary built for another C library",
+            )
         }
         libc_errno::ENOENT | libc_errno::ENOTDIR if command.contains('/') => {
             Error::new(ErrorKind::CommandNotFound, format!("exec {command}: no such file or directory"))
         }
-        libc_errno::ENOENT | libc_errno::ENOTDIR => {
-            Error::new(ErrorKind::CommandNotFound, format!("exec {command:?}: executable file not found in $PATH"))
-        }
+        libc_errno::ENOENT | libc_errno::ENOTDIR => Error::new(
+            ErrorKind::CommandNotFound,
+            format!("exec {command:?}: executable file not found in $PATH"),
+        ),
         libc_errno::ENOEXEC => {
             Error::new(ErrorKind::NotExecutable, format!("exec {command}: exec format error"))
                 .hint("the file is for another architecture, or a script without a #! line")
@@ -158,12 +165,18 @@ mod tests {
     #[test]
     fn failures_are_sentences() {
         let error = failure(&plan(), 0, 1, 0);
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Denied, "mount proc on /proc: operation not permitted"));
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::Denied, "mount proc on /proc: operation not permitted")
+        );
         let error = failure(&plan(), 1, 2, 0);
         assert_eq!(error.kind, ErrorKind::CommandNotFound);
         assert_eq!(error.message, "exec \"nope\": executable file not found in $PATH");
         assert_eq!(failure(&plan(), 1, 13, 0).kind, ErrorKind::NotExecutable);
         assert_eq!(failure(&plan(), 1, 8, 0).kind, ErrorKind::NotExecutable);
-        assert_eq!(failure(&plan(), wire::NO_STEP, 12, detail::CLONE).message, "create the namespaces: cannot allocate memory");
+        assert_eq!(
+            failure(&plan(), wire::NO_STEP, 12, detail::CLONE).message,
+            "create the namespaces: cannot allocate memory"
+        );
     }
 }

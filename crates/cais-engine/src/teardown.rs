@@ -36,7 +36,8 @@ impl Engine {
 
     fn remove_cgroup(&self, id: &str) -> Result<()> {
         let Some(cgroup) = Group::find(self, id)? else { return Ok(()) };
-        let failed = |e| Error::caused(ErrorKind::System, format!("remove the cgroup of container {}", short(id)), e);
+        let failed =
+            |e| Error::caused(ErrorKind::System, format!("remove the cgroup of container {}", short(id)), e);
         cgroup.kill_all().and_then(|()| cgroup.remove()).map_err(failed)
     }
 

@@ -18,11 +18,7 @@ pub struct ImageConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// Who made the image.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub author: String,
     /// The processor as GOARCH names it; empty in a few very old images.
     #[serde(default, deserialize_with = "null_is_default")]
@@ -40,11 +36,7 @@ pub struct ImageConfig {
     #[serde(default, deserialize_with = "null_is_default")]
     pub rootfs: Rootfs,
     /// How each layer came to be.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub history: Vec<History>,
 }
 
@@ -75,52 +67,28 @@ impl ImageConfig {
 #[serde(rename_all = "PascalCase", default)]
 pub struct ProcessConfig {
     /// `user[:group]` by name or number; empty is root.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub user: String,
     /// Ports, `80/tcp`, as keys.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub exposed_ports: BTreeMap<String, Present>,
     /// Environment, `NAME=value` each.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
     /// The command's beginning, which arguments do not replace.
-    #[serde(
-        deserialize_with = "one_or_many",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
     pub entrypoint: Option<Vec<String>>,
     /// The default arguments.
-    #[serde(
-        deserialize_with = "one_or_many",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(deserialize_with = "one_or_many", skip_serializing_if = "Option::is_none")]
     pub cmd: Option<Vec<String>>,
     /// Paths that become anonymous volumes, as keys.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub volumes: BTreeMap<String, Present>,
     /// Working directory; empty is `/`.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub working_dir: String,
     /// Labels.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// Signal that stops the container, by name or number.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,22 +100,13 @@ pub struct ProcessConfig {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub healthcheck: Option<Healthcheck>,
     /// Shell for the shell forms of a Dockerfile (Docker's addition).
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub shell: Vec<String>,
     /// Whether the command is already escaped; Windows only.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "std::ops::Not::not"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
     pub args_escaped: bool,
     /// Instructions for images built on this one (Docker's addition).
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub on_build: Vec<String>,
 }
 
@@ -172,10 +131,7 @@ impl<'de> Deserialize<'de> for Present {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Healthcheck {
     /// `["NONE"]`, `["CMD", …]` or `["CMD-SHELL", line]`; empty inherits.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub test: Vec<String>,
     /// Time between two probes, in nanoseconds.
     #[serde(deserialize_with = "null_is_default", skip_serializing_if = "is_zero")]
@@ -207,10 +163,7 @@ pub struct Rootfs {
 
 impl Default for Rootfs {
     fn default() -> Rootfs {
-        Rootfs {
-            kind: layers_kind(),
-            diff_ids: Vec::new(),
-        }
+        Rootfs { kind: layers_kind(), diff_ids: Vec::new() }
     }
 }
 
@@ -222,28 +175,16 @@ pub struct History {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
     /// By which instruction.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub created_by: String,
     /// By whom.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub author: String,
     /// A remark.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "String::is_empty"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "String::is_empty")]
     pub comment: String,
     /// Whether the instruction made no layer.
-    #[serde(
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "std::ops::Not::not"
-    )]
+    #[serde(deserialize_with = "null_is_default", skip_serializing_if = "std::ops::Not::not")]
     pub empty_layer: bool,
 }
 
@@ -265,21 +206,17 @@ where
 }
 
 /// Reads a list of words, a single word (very old images), or `null`.
-fn one_or_many<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<String>>, D::Error> {
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Words {
         One(String),
         Many(Vec<String>),
     }
-    Ok(
-        Option::<Words>::deserialize(deserializer)?.map(|words| match words {
-            Words::One(word) => vec![word],
-            Words::Many(words) => words,
-        }),
-    )
+    Ok(Option::<Words>::deserialize(deserializer)?.map(|words| match words {
+        Words::One(word) => vec![word],
+        Words::Many(words) => words,
+    }))
 }
 
 #[cfg(test)]
@@ -331,8 +268,7 @@ mod tests {
 
     #[test]
     fn empty_command_differs_from_none() {
-        let config: ProcessConfig =
-            serde_json::from_str(r#"{"Entrypoint":[],"Cmd":"sh"}"#).unwrap();
+        let config: ProcessConfig = serde_json::from_str(r#"{"Entrypoint":[],"Cmd":"sh"}"#).unwrap();
         assert_eq!(config.entrypoint, Some(vec![]));
         assert_eq!(config.cmd, Some(vec!["sh".to_owned()]));
     }
@@ -345,10 +281,7 @@ mod tests {
         config.rootfs.diff_ids = diff_ids.clone();
         let chain = config.chain_ids();
         assert_eq!(chain[0], diff_ids[0]);
-        assert_eq!(
-            chain[1],
-            Digest::sha256(format!("{} {}", diff_ids[0], diff_ids[1]).as_bytes())
-        );
+        assert_eq!(chain[1], Digest::sha256(format!("{} {}", diff_ids[0], diff_ids[1]).as_bytes()));
         assert_eq!(config.chain_id().as_ref(), Some(&chain[2]));
         assert_ne!(chain[2], chain[1]);
     }

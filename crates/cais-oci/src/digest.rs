@@ -67,11 +67,7 @@ impl Digest {
 
     /// The algorithm: `sha256` or `sha512`.
     pub fn algorithm(&self) -> &str {
-        if self.text.starts_with(SHA512_PREFIX) {
-            "sha512"
-        } else {
-            "sha256"
-        }
+        if self.text.starts_with(SHA512_PREFIX) { "sha512" } else { "sha256" }
     }
 
     /// The hex digits after the colon.
@@ -97,13 +93,7 @@ impl Digest {
 
     /// A hasher of this digest's own algorithm, to verify content against it.
     pub fn hasher(&self) -> Hasher {
-        if self.is_store_key() {
-            Hasher::new()
-        } else {
-            Hasher {
-                state: State::Sha512(Sha512::new()),
-            }
-        }
+        if self.is_store_key() { Hasher::new() } else { Hasher { state: State::Sha512(Sha512::new()) } }
     }
 }
 
@@ -118,21 +108,14 @@ impl FromStr for Digest {
             "sha256" => SHA256_HEX_LEN,
             "sha512" => SHA512_HEX_LEN,
             _ => {
-                return Err(DigestError::UnknownAlgorithm {
-                    text: text.into(),
-                    algorithm: algorithm.into(),
-                });
+                return Err(DigestError::UnknownAlgorithm { text: text.into(), algorithm: algorithm.into() });
             }
         };
         if !hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(DigestError::NotHex { text: text.into() });
         }
         if hex.len() != expected {
-            return Err(DigestError::WrongLength {
-                text: text.into(),
-                expected,
-                found: hex.len(),
-            });
+            return Err(DigestError::WrongLength { text: text.into(), expected, found: hex.len() });
         }
         Ok(Digest { text: text.into() })
     }
@@ -179,9 +162,7 @@ enum State {
 impl Hasher {
     /// A sha256 hasher that has seen nothing yet.
     pub fn new() -> Hasher {
-        Hasher {
-            state: State::Sha256(Sha256::new()),
-        }
+        Hasher { state: State::Sha256(Sha256::new()) }
     }
 
     /// Takes in the next bytes.
@@ -250,36 +231,21 @@ mod tests {
     #[test]
     fn malformed_texts_are_refused() {
         let parse = |text: &str| text.parse::<Digest>();
-        assert!(matches!(
-            parse("e3b0"),
-            Err(DigestError::NoAlgorithm { .. })
-        ));
-        assert!(matches!(
-            parse("md5:e3b0"),
-            Err(DigestError::UnknownAlgorithm { .. })
-        ));
-        assert!(matches!(
-            parse("sha256:e3b0"),
-            Err(DigestError::WrongLength { .. })
-        ));
+        assert!(matches!(parse("e3b0"), Err(DigestError::NoAlgorithm { .. })));
+        assert!(matches!(parse("md5:e3b0"), Err(DigestError::UnknownAlgorithm { .. })));
+        assert!(matches!(parse("sha256:e3b0"), Err(DigestError::WrongLength { .. })));
         assert!(matches!(
             parse(&EMPTY.to_uppercase().replace("SHA", "sha")),
             Err(DigestError::NotHex { .. })
         ));
-        assert!(matches!(
-            parse("sha256:../../etc/passwd"),
-            Err(DigestError::NotHex { .. })
-        ));
+        assert!(matches!(parse("sha256:../../etc/passwd"), Err(DigestError::NotHex { .. })));
         assert!(parse(&format!("{EMPTY} ")).is_err());
     }
 
     #[test]
     fn serde_is_the_plain_text() {
         let digest: Digest = serde_json::from_str(&format!("\"{EMPTY}\"")).unwrap();
-        assert_eq!(
-            serde_json::to_string(&digest).unwrap(),
-            format!("\"{EMPTY}\"")
-        );
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("\"{EMPTY}\""));
         assert!(serde_json::from_str::<Digest>("\"sha256:00\"").is_err());
     }
 

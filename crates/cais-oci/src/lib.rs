@@ -12,8 +12,6 @@ mod reference;
 
 pub use config::{Healthcheck, History, ImageConfig, Present, ProcessConfig, Rootfs};
 pub use digest::{Digest, DigestError, Hasher};
-pub use manifest::{
-    Descriptor, Index, Manifest, ManifestError, ManifestKind, media_type, parse_manifest,
-};
+pub use manifest::{Descriptor, Index, Manifest, ManifestError, ManifestKind, media_type, parse_manifest};
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError};

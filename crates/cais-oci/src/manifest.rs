@@ -40,8 +40,7 @@ pub mod media_type {
     /// Docker manifest, schema 1, refused.
     pub const DOCKER_SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+json";
     /// Docker manifest, schema 1 signed, refused.
-    pub const DOCKER_SCHEMA1_SIGNED: &str =
-        "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    pub const DOCKER_SCHEMA1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
     /// The four types that a manifest request accepts, best first.
     pub const MANIFESTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
@@ -68,13 +67,9 @@ pub mod media_type {
     pub fn compression(media_type: &str) -> Option<Compression> {
         let rest = media_type
             .strip_prefix("application/vnd.oci.image.layer.v1.tar")
-            .or_else(|| {
-                media_type.strip_prefix("application/vnd.oci.image.layer.nondistributable.v1.tar")
-            })
+            .or_else(|| media_type.strip_prefix("application/vnd.oci.image.layer.nondistributable.v1.tar"))
             .or_else(|| media_type.strip_prefix("application/vnd.docker.image.rootfs.diff.tar"))
-            .or_else(|| {
-                media_type.strip_prefix("application/vnd.docker.image.rootfs.foreign.diff.tar")
-            })?;
+            .or_else(|| media_type.strip_prefix("application/vnd.docker.image.rootfs.foreign.diff.tar"))?;
         match rest {
             "" => Some(Compression::None),
             "+gzip" | ".gzip" => Some(Compression::Gzip),
@@ -108,18 +103,10 @@ pub struct Descriptor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// Further places to download the blob from; only foreign layers have them.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "Vec::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
     /// Kind of artifact that the manifest stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,9 +133,7 @@ impl Descriptor {
 
     /// Whether this is a BuildKit attestation, which index selection skips.
     pub fn is_attestation(&self) -> bool {
-        self.annotations
-            .get("vnd.docker.reference.type")
-            .is_some_and(|kind| kind == "attestation-manifest")
+        self.annotations.get("vnd.docker.reference.type").is_some_and(|kind| kind == "attestation-manifest")
             || self.platform.as_ref().is_some_and(Platform::is_unknown)
     }
 }
@@ -174,11 +159,7 @@ pub struct Manifest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Descriptor>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -210,11 +191,7 @@ pub struct Index {
     #[serde(deserialize_with = "null_is_default")]
     pub manifests: Vec<Descriptor>,
     /// Free annotations.
-    #[serde(
-        default,
-        deserialize_with = "null_is_default",
-        skip_serializing_if = "BTreeMap::is_empty"
-    )]
+    #[serde(default, deserialize_with = "null_is_default", skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
 }
 
@@ -233,11 +210,8 @@ impl Index {
     ///
     /// A sole manifest without a platform is taken as it is, as Docker does.
     pub fn select(&self, platform: &Platform) -> Option<&Descriptor> {
-        let offered: Vec<&Descriptor> = self
-            .manifests
-            .iter()
-            .filter(|entry| !entry.is_attestation())
-            .collect();
+        let offered: Vec<&Descriptor> =
+            self.manifests.iter().filter(|entry| !entry.is_attestation()).collect();
         if let [only] = offered[..]
             && only.platform.is_none()
         {
@@ -321,23 +295,12 @@ struct Shape {
 ///
 /// `content_type` is the HTTP header, if there was one; generic types such as `application/json` are ignored,
 /// but one of the known manifest types must agree with the content.
-pub fn parse_manifest(
-    bytes: &[u8],
-    content_type: Option<&str>,
-) -> Result<ManifestKind, ManifestError> {
+pub fn parse_manifest(bytes: &[u8], content_type: Option<&str>) -> Result<ManifestKind, ManifestError> {
     let malformed = |source| ManifestError::Malformed { source };
     let shape: Shape = serde_json::from_slice(bytes).map_err(malformed)?;
     let header = content_type.map(|value| value.split(';').next().unwrap_or("").trim());
-    let claims: Vec<&str> = shape
-        .media_type
-        .as_deref()
-        .into_iter()
-        .chain(header)
-        .collect();
-    let schema1 = [
-        media_type::DOCKER_SCHEMA1,
-        media_type::DOCKER_SCHEMA1_SIGNED,
-    ];
+    let claims: Vec<&str> = shape.media_type.as_deref().into_iter().chain(header).collect();
+    let schema1 = [media_type::DOCKER_SCHEMA1, media_type::DOCKER_SCHEMA1_SIGNED];
     if shape.schema_version == Some(1)
         || shape.fs_layers.is_some()
         || claims.iter().any(|claim| schema1.contains(claim))
@@ -359,10 +322,7 @@ pub fn parse_manifest(
     };
     for claim in claims {
         if is_index && media_type::is_manifest(claim) {
-            return Err(ManifestError::Contradiction {
-                claimed: claim.to_owned(),
-                found: "an index",
-            });
+            return Err(ManifestError::Contradiction { claimed: claim.to_owned(), found: "an index" });
         }
         if !is_index && media_type::is_index(claim) {
             return Err(ManifestError::Contradiction {
@@ -372,13 +332,9 @@ pub fn parse_manifest(
         }
     }
     if is_index {
-        serde_json::from_slice(bytes)
-            .map(ManifestKind::Index)
-            .map_err(malformed)
+        serde_json::from_slice(bytes).map(ManifestKind::Index).map_err(malformed)
     } else {
-        serde_json::from_slice(bytes)
-            .map(ManifestKind::Manifest)
-            .map_err(malformed)
+        serde_json::from_slice(bytes).map(ManifestKind::Manifest).map_err(malformed)
     }
 }
 
@@ -389,18 +345,11 @@ mod tests {
     const D: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
     fn entry(extra: &str) -> String {
-        format!(
-            r#"{{"mediaType":"{}","digest":"{D}","size":3{extra}}}"#,
-            media_type::OCI_MANIFEST
-        )
+        format!(r#"{{"mediaType":"{}","digest":"{D}","size":3{extra}}}"#, media_type::OCI_MANIFEST)
     }
 
     fn manifest(extra: &str) -> String {
-        format!(
-            r#"{{"schemaVersion":2,"config":{},"layers":[{}]{extra}}}"#,
-            entry(""),
-            entry("")
-        )
+        format!(r#"{{"schemaVersion":2,"config":{},"layers":[{}]{extra}}}"#, entry(""), entry(""))
     }
 
     #[test]
@@ -408,8 +357,7 @@ mod tests {
         for kind in [media_type::OCI_MANIFEST, media_type::DOCKER_MANIFEST] {
             let text = manifest(&format!(r#","mediaType":"{kind}","annotations":null"#));
             for header in [None, Some(kind), Some("application/json; charset=utf-8")] {
-                let ManifestKind::Manifest(read) = parse_manifest(text.as_bytes(), header).unwrap()
-                else {
+                let ManifestKind::Manifest(read) = parse_manifest(text.as_bytes(), header).unwrap() else {
                     panic!()
                 };
                 assert_eq!(read.layers.len(), 1);
@@ -428,49 +376,23 @@ mod tests {
         use ManifestError::*;
         let parse = |text: &str| parse_manifest(text.as_bytes(), None);
         assert!(matches!(parse("<html>"), Err(Malformed { .. })));
-        assert!(matches!(
-            parse(r#"{"schemaVersion":1,"fsLayers":[]}"#),
-            Err(Schema1)
-        ));
-        assert!(matches!(
-            parse(r#"{"schemaVersion":7}"#),
-            Err(UnknownSchema { version: 7 })
-        ));
-        assert!(matches!(
-            parse(r#"{"schemaVersion":2}"#),
-            Err(Neither { .. })
-        ));
-        assert!(matches!(
-            parse(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#),
-            Err(Ambiguous)
-        ));
-        assert!(matches!(
-            parse(&manifest(r#","manifests":[]"#)),
-            Err(Ambiguous)
-        ));
+        assert!(matches!(parse(r#"{"schemaVersion":1,"fsLayers":[]}"#), Err(Schema1)));
+        assert!(matches!(parse(r#"{"schemaVersion":7}"#), Err(UnknownSchema { version: 7 })));
+        assert!(matches!(parse(r#"{"schemaVersion":2}"#), Err(Neither { .. })));
+        assert!(matches!(parse(r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#), Err(Ambiguous)));
+        assert!(matches!(parse(&manifest(r#","manifests":[]"#)), Err(Ambiguous)));
         let index_type = format!(r#","mediaType":"{}""#, media_type::OCI_INDEX);
-        assert!(matches!(
-            parse(&manifest(&index_type)),
-            Err(Contradiction { .. })
-        ));
+        assert!(matches!(parse(&manifest(&index_type)), Err(Contradiction { .. })));
         let header = Some(media_type::DOCKER_INDEX);
-        assert!(matches!(
-            parse_manifest(manifest("").as_bytes(), header),
-            Err(Contradiction { .. })
-        ));
-        assert!(matches!(
-            parse(&manifest("").replace(":3", ":-3")),
-            Err(Malformed { .. })
-        ));
+        assert!(matches!(parse_manifest(manifest("").as_bytes(), header), Err(Contradiction { .. })));
+        assert!(matches!(parse(&manifest("").replace(":3", ":-3")), Err(Malformed { .. })));
     }
 
     #[test]
     fn selection() {
         let platform = |text: &str, os: &str, variant: &str| {
-            entry(&format!(
-                r#","platform":{{"architecture":"{text}","os":"{os}"{variant}}}"#
-            ))
-            .replace(":3", &format!(":{}", text.len()))
+            entry(&format!(r#","platform":{{"architecture":"{text}","os":"{os}"{variant}}}"#))
+                .replace(":3", &format!(":{}", text.len()))
         };
         let text = format!(
             r#"{{"schemaVersion":2,"manifests":[{},{},{},{}]}}"#,
@@ -479,23 +401,15 @@ mod tests {
             platform("arm64", "linux", ""),
             platform("s390x", "windows", ""),
         );
-        let ManifestKind::Index(index) = parse_manifest(text.as_bytes(), None).unwrap() else {
-            panic!()
-        };
+        let ManifestKind::Index(index) = parse_manifest(text.as_bytes(), None).unwrap() else { panic!() };
         let pick = |text: &str| {
-            index
-                .select(&text.parse().unwrap())
-                .map(|entry| entry.platform.clone().unwrap().architecture)
+            index.select(&text.parse().unwrap()).map(|entry| entry.platform.clone().unwrap().architecture)
         };
         assert_eq!(pick("linux/arm64/v8").as_deref(), Some("arm64"));
         assert_eq!(pick("linux/arm/v7").as_deref(), Some("arm"));
         assert_eq!(pick("linux/amd64"), None);
         assert_eq!(pick("linux/s390x"), None);
-        let single = Index::new(vec![Descriptor::new(
-            media_type::OCI_MANIFEST,
-            D.parse().unwrap(),
-            1,
-        )]);
+        let single = Index::new(vec![Descriptor::new(media_type::OCI_MANIFEST, D.parse().unwrap(), 1)]);
         assert!(single.select(&Platform::host()).is_some());
     }
 
@@ -510,8 +424,6 @@ mod tests {
             Some(Compression::Gzip)
         );
         assert!(!is_layer(OCI_CONFIG));
-        assert!(!is_layer(
-            "application/vnd.oci.image.layer.v1.tar+encrypted"
-        ));
+        assert!(!is_layer("application/vnd.oci.image.layer.v1.tar+encrypted"));
     }
 }

@@ -17,11 +17,7 @@ pub struct Platform {
     /// The operating system as Go's GOOS names it: `linux`, `windows` …
     pub os: String,
     /// Version of the operating system; only Windows images use it.
-    #[serde(
-        rename = "os.version",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "os.version", default, skip_serializing_if = "Option::is_none")]
     pub os_version: Option<String>,
     /// Features of the operating system; only Windows images use them.
     #[serde(
@@ -83,8 +79,8 @@ const KNOWN_OS: [&str; 14] = [
 ];
 
 const KNOWN_ARCH: [&str; 16] = [
-    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64",
-    "ppc64le", "riscv64", "s390x", "sparc64", "wasm", "armbe",
+    "386", "amd64", "arm", "arm64", "loong64", "mips", "mips64", "mips64le", "mipsle", "ppc64", "ppc64le",
+    "riscv64", "s390x", "sparc64", "wasm", "armbe",
 ];
 
 impl Platform {
@@ -193,11 +189,7 @@ fn amd64_level(platform: &Platform) -> Option<u32> {
 /// arm64 variants are `v8`, `v8.1` … `v9.4`; a v9.n includes v8.(n+5), as containerd counts them.
 fn arm64_below(want: &Platform, have: &Platform) -> Option<u32> {
     let steps = |platform: &Platform| -> Option<u32> {
-        let text = platform
-            .variant
-            .as_deref()
-            .unwrap_or("v8")
-            .strip_prefix('v')?;
+        let text = platform.variant.as_deref().unwrap_or("v8").strip_prefix('v')?;
         let (major, minor) = text.split_once('.').unwrap_or((text, "0"));
         let minor: u32 = minor.parse().ok().filter(|minor| *minor < 100)?;
         match major {
@@ -209,10 +201,8 @@ fn arm64_below(want: &Platform, have: &Platform) -> Option<u32> {
     if want.variant == have.variant {
         return Some(0);
     }
-    let (want_major, have_major) = (
-        want.variant.as_deref()?.as_bytes().get(1)?,
-        have.variant.as_deref()?.as_bytes().get(1)?,
-    );
+    let (want_major, have_major) =
+        (want.variant.as_deref()?.as_bytes().get(1)?, have.variant.as_deref()?.as_bytes().get(1)?);
     if have_major > want_major {
         return None;
     }
@@ -229,10 +219,7 @@ impl FromStr for Platform {
         if parts.iter().any(|part| part.is_empty()) {
             return Err(PlatformError::Empty { text: text.into() });
         }
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/'))
-        {
+        if !text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/')) {
             return Err(PlatformError::BadCharacter { text: text.into() });
         }
         match parts[..] {
@@ -251,8 +238,7 @@ impl FromStr for Platform {
             // `arm/v7` and `arm64/v8` are short for linux/…, as in containerd.
             [arch, variant]
                 if !KNOWN_OS.contains(&arch)
-                    && KNOWN_ARCH
-                        .contains(&Platform::new("linux", arch, None).architecture.as_str()) =>
+                    && KNOWN_ARCH.contains(&Platform::new("linux", arch, None).architecture.as_str()) =>
             {
                 Ok(Platform::new(&Platform::host().os, arch, Some(variant)))
             }
@@ -304,26 +290,11 @@ mod tests {
 
     #[test]
     fn malformed_texts_are_refused() {
-        assert!(matches!(
-            "".parse::<Platform>(),
-            Err(PlatformError::Empty { .. })
-        ));
-        assert!(matches!(
-            "linux//v8".parse::<Platform>(),
-            Err(PlatformError::Empty { .. })
-        ));
-        assert!(matches!(
-            "a/b/c/d".parse::<Platform>(),
-            Err(PlatformError::TooManyParts { .. })
-        ));
-        assert!(matches!(
-            "linux/am d64".parse::<Platform>(),
-            Err(PlatformError::BadCharacter { .. })
-        ));
-        assert!(matches!(
-            "toaster".parse::<Platform>(),
-            Err(PlatformError::UnknownWord { .. })
-        ));
+        assert!(matches!("".parse::<Platform>(), Err(PlatformError::Empty { .. })));
+        assert!(matches!("linux//v8".parse::<Platform>(), Err(PlatformError::Empty { .. })));
+        assert!(matches!("a/b/c/d".parse::<Platform>(), Err(PlatformError::TooManyParts { .. })));
+        assert!(matches!("linux/am d64".parse::<Platform>(), Err(PlatformError::BadCharacter { .. })));
+        assert!(matches!("toaster".parse::<Platform>(), Err(PlatformError::UnknownWord { .. })));
     }
 
     #[test]
@@ -343,11 +314,7 @@ mod tests {
             ("linux/amd64", "windows/amd64", None),
             ("linux/riscv64", "linux/riscv64", Some(0)),
         ] {
-            assert_eq!(
-                parse(want).rank(&parse(offered)),
-                rank,
-                "{want} <- {offered}"
-            );
+            assert_eq!(parse(want).rank(&parse(offered)), rank, "{want} <- {offered}");
         }
         assert!(parse("arm64").rank(&parse("arm/v7")) > parse("arm64/v9").rank(&parse("arm64/v8")));
         assert!(parse("arm64").rank(&parse("arm/v7")) < parse("arm64").rank(&parse("arm/v5")));

@@ -117,20 +117,16 @@ impl Reference {
             return Err(ReferenceError::Empty);
         }
         if let Some((scheme, _)) = text.split_once("://") {
-            return Err(ReferenceError::Scheme {
-                text: text.into(),
-                scheme: format!("{scheme}://"),
-            });
+            return Err(ReferenceError::Scheme { text: text.into(), scheme: format!("{scheme}://") });
         }
         if text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(ReferenceError::ImageId { text: text.into() });
         }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => {
-                let digest = digest.parse().map_err(|source| ReferenceError::BadDigest {
-                    text: text.into(),
-                    source,
-                })?;
+                let digest = digest
+                    .parse()
+                    .map_err(|source| ReferenceError::BadDigest { text: text.into(), source })?;
                 (rest, Some(digest))
             }
             None => (text, None),
@@ -150,36 +146,23 @@ impl Reference {
         check_registry(text, registry)?;
         check_repository(text, repository)?;
         let official = registry == DEFAULT_REGISTRY && !repository.contains('/');
-        let repository = if official {
-            format!("{OFFICIAL_PREFIX}{repository}")
-        } else {
-            repository.to_owned()
-        };
+        let repository =
+            if official { format!("{OFFICIAL_PREFIX}{repository}") } else { repository.to_owned() };
         let length = registry.len() + 1 + repository.len();
         if length > NAME_MAX_LEN {
-            return Err(ReferenceError::TooLong {
-                text: text.into(),
-                found: length,
-            });
+            return Err(ReferenceError::TooLong { text: text.into(), found: length });
         }
         let tag = match (tag, &digest) {
             (Some(tag), _) => Some(tag.to_owned()),
             (None, Some(_)) => None,
             (None, None) => Some(DEFAULT_TAG.to_owned()),
         };
-        Ok(Reference {
-            registry: registry.to_owned(),
-            repository,
-            tag,
-            digest,
-        })
+        Ok(Reference { registry: registry.to_owned(), repository, tag, digest })
     }
 
     /// Whether the text names no registry, so that aliases and search registries apply to it.
     pub fn is_short_name(text: &str) -> bool {
-        split_registry(text.split_once('@').map_or(text, |(rest, _)| rest))
-            .0
-            .is_none()
+        split_registry(text.split_once('@').map_or(text, |(rest, _)| rest)).0.is_none()
     }
 
     /// `registry/repository`, without tag and digest.
@@ -210,20 +193,12 @@ impl Reference {
     /// The same repository under another tag, without digest.
     pub fn with_tag(&self, tag: &str) -> Result<Reference, ReferenceError> {
         check_tag(&format!("{}:{tag}", self.name()), tag)?;
-        Ok(Reference {
-            tag: Some(tag.to_owned()),
-            digest: None,
-            ..self.clone()
-        })
+        Ok(Reference { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
     }
 
     /// The same repository by digest, without tag.
     pub fn with_digest(&self, digest: Digest) -> Reference {
-        Reference {
-            tag: None,
-            digest: Some(digest),
-            ..self.clone()
-        }
+        Reference { tag: None, digest: Some(digest), ..self.clone() }
     }
 
     fn push_suffix(&self, text: &mut String) {
@@ -257,21 +232,11 @@ fn check_tag(text: &str, tag: &str) -> Result<(), ReferenceError> {
     let valid = tag.len() <= TAG_MAX_LEN
         && tag.bytes().next().is_some_and(word)
         && tag.bytes().all(|b| word(b) || matches!(b, b'.' | b'-'));
-    if valid {
-        Ok(())
-    } else {
-        Err(ReferenceError::BadTag {
-            text: text.into(),
-            tag: tag.into(),
-        })
-    }
+    if valid { Ok(()) } else { Err(ReferenceError::BadTag { text: text.into(), tag: tag.into() }) }
 }
 
 fn check_registry(text: &str, registry: &str) -> Result<(), ReferenceError> {
-    let bad = || ReferenceError::BadRegistry {
-        text: text.into(),
-        registry: registry.into(),
-    };
+    let bad = || ReferenceError::BadRegistry { text: text.into(), registry: registry.into() };
     let (host, port) = if let Some(rest) = registry.strip_prefix('[') {
         let (address, port) = rest.split_once(']').ok_or_else(bad)?;
         if address.parse::<std::net::Ipv6Addr>().is_err() {
@@ -287,15 +252,11 @@ fn check_registry(text: &str, registry: &str) -> Result<(), ReferenceError> {
             None => (Some(registry), None),
         }
     };
-    if port.is_some_and(|port| {
-        !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err()
-    }) {
+    if port.is_some_and(|port| !port.bytes().all(|b| b.is_ascii_digit()) || port.parse::<u16>().is_err()) {
         return Err(bad());
     }
     let label_is_valid = |label: &str| {
-        label
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
             && !label.is_empty()
             && !label.starts_with('-')
             && !label.ends_with('-')
@@ -308,19 +269,12 @@ fn check_registry(text: &str, registry: &str) -> Result<(), ReferenceError> {
 
 fn check_repository(text: &str, repository: &str) -> Result<(), ReferenceError> {
     if repository.bytes().any(|b| b.is_ascii_uppercase()) {
-        return Err(ReferenceError::UpperCase {
-            text: text.into(),
-            repository: repository.into(),
-        });
+        return Err(ReferenceError::UpperCase { text: text.into(), repository: repository.into() });
     }
-    match repository
-        .split('/')
-        .find(|component| !component_is_valid(component))
-    {
-        Some(component) => Err(ReferenceError::BadComponent {
-            text: text.into(),
-            component: component.into(),
-        }),
+    match repository.split('/').find(|component| !component_is_valid(component)) {
+        Some(component) => {
+            Err(ReferenceError::BadComponent { text: text.into(), component: component.into() })
+        }
         None => Ok(()),
     }
 }
@@ -338,9 +292,7 @@ fn component_is_valid(component: &str) -> bool {
     bytes
         .split(|b| word(b))
         .filter(|separator| !separator.is_empty())
-        .all(|separator| {
-            matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-')
-        })
+        .all(|separator| matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
 }
 
 impl FromStr for Reference {
@@ -384,48 +336,16 @@ mod tests {
     #[test]
     fn docker_normalisation() {
         for (typed, canonical, familiar) in [
-            (
-                "busybox",
-                "docker.io/library/busybox:latest",
-                "busybox:latest",
-            ),
-            (
-                "busybox:1.36",
-                "docker.io/library/busybox:1.36",
-                "busybox:1.36",
-            ),
-            (
-                "index.docker.io/busybox",
-                "docker.io/library/busybox:latest",
-                "busybox:latest",
-            ),
-            (
-                "docker.io/busybox",
-                "docker.io/library/busybox:latest",
-                "busybox:latest",
-            ),
-            (
-                "library/busybox",
-                "docker.io/library/busybox:latest",
-                "busybox:latest",
-            ),
+            ("busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            ("busybox:1.36", "docker.io/library/busybox:1.36", "busybox:1.36"),
+            ("index.docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            ("docker.io/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
+            ("library/busybox", "docker.io/library/busybox:latest", "busybox:latest"),
             ("user/app:v1", "docker.io/user/app:v1", "user/app:v1"),
-            (
-                "localhost/app",
-                "localhost/app:latest",
-                "localhost/app:latest",
-            ),
-            (
-                "localhost:5000/app",
-                "localhost:5000/app:latest",
-                "localhost:5000/app:latest",
-            ),
+            ("localhost/app", "localhost/app:latest", "localhost/app:latest"),
+            ("localhost:5000/app", "localhost:5000/app:latest", "localhost:5000/app:latest"),
             ("host:5000/x/y:t", "host:5000/x/y:t", "host:5000/x/y:t"),
-            (
-                "[::1]:5000/app",
-                "[::1]:5000/app:latest",
-                "[::1]:5000/app:latest",
-            ),
+            ("[::1]:5000/app", "[::1]:5000/app:latest", "[::1]:5000/app:latest"),
             ("quay.io/a/b:1", "quay.io/a/b:1", "quay.io/a/b:1"),
             ("Foo/bar", "Foo/bar:latest", "Foo/bar:latest"),
             ("a.b-c__d---e/f", "a.b-c__d---e/f:latest", ""),
@@ -443,17 +363,11 @@ mod tests {
     fn digests() {
         let by_digest = Reference::parse(&format!("busybox@sha256:{HEX}")).unwrap();
         assert_eq!(by_digest.tag, None);
-        assert_eq!(
-            by_digest.to_string(),
-            format!("docker.io/library/busybox@sha256:{HEX}")
-        );
+        assert_eq!(by_digest.to_string(), format!("docker.io/library/busybox@sha256:{HEX}"));
         let both = Reference::parse(&format!("h.io/b:t@sha256:{HEX}")).unwrap();
         assert_eq!(both.tag.as_deref(), Some("t"));
         assert_eq!(both.to_string(), format!("h.io/b:t@sha256:{HEX}"));
-        assert!(matches!(
-            Reference::parse("b@sha256:12"),
-            Err(ReferenceError::BadDigest { .. })
-        ));
+        assert!(matches!(Reference::parse("b@sha256:12"), Err(ReferenceError::BadDigest { .. })));
         assert_eq!(both.with_tag("u").unwrap().to_string(), "h.io/b:u");
         assert!(both.with_tag("-u").is_err());
     }
@@ -462,50 +376,23 @@ mod tests {
     fn one_clear_error_each() {
         use ReferenceError::*;
         assert_eq!(Reference::parse(""), Err(Empty));
-        assert!(matches!(
-            Reference::parse("https://a.b/c"),
-            Err(Scheme { .. })
-        ));
+        assert!(matches!(Reference::parse("https://a.b/c"), Err(Scheme { .. })));
         assert!(matches!(Reference::parse("Busybox"), Err(UpperCase { .. })));
-        assert!(matches!(
-            Reference::parse("a/b_-c"),
-            Err(BadComponent { .. })
-        ));
-        assert!(matches!(
-            Reference::parse("a/../b"),
-            Err(BadComponent { .. })
-        ));
-        assert!(matches!(
-            Reference::parse("a___b"),
-            Err(BadComponent { .. })
-        ));
+        assert!(matches!(Reference::parse("a/b_-c"), Err(BadComponent { .. })));
+        assert!(matches!(Reference::parse("a/../b"), Err(BadComponent { .. })));
+        assert!(matches!(Reference::parse("a___b"), Err(BadComponent { .. })));
         assert!(matches!(Reference::parse("a//b"), Err(BadComponent { .. })));
         assert!(matches!(Reference::parse("/b"), Err(BadComponent { .. })));
-        assert!(matches!(
-            Reference::parse("quay.io/"),
-            Err(BadComponent { .. })
-        ));
+        assert!(matches!(Reference::parse("quay.io/"), Err(BadComponent { .. })));
         assert!(matches!(Reference::parse("b "), Err(BadComponent { .. })));
-        assert!(matches!(
-            Reference::parse("a..b/c"),
-            Err(BadRegistry { .. })
-        ));
-        assert!(matches!(
-            Reference::parse("h:99999/c"),
-            Err(BadRegistry { .. })
-        ));
+        assert!(matches!(Reference::parse("a..b/c"), Err(BadRegistry { .. })));
+        assert!(matches!(Reference::parse("h:99999/c"), Err(BadRegistry { .. })));
         assert!(matches!(Reference::parse("h:/c"), Err(BadRegistry { .. })));
         assert!(matches!(Reference::parse("b:"), Err(BadTag { .. })));
         assert!(matches!(Reference::parse("b:-x"), Err(BadTag { .. })));
-        assert!(matches!(
-            Reference::parse(&format!("b:{}", "t".repeat(129))),
-            Err(BadTag { .. })
-        ));
+        assert!(matches!(Reference::parse(&format!("b:{}", "t".repeat(129))), Err(BadTag { .. })));
         assert!(Reference::parse(&format!("b:{}", "t".repeat(128))).is_ok());
-        assert!(matches!(
-            Reference::parse(&"a".repeat(300)),
-            Err(TooLong { .. })
-        ));
+        assert!(matches!(Reference::parse(&"a".repeat(300)), Err(TooLong { .. })));
         assert!(matches!(Reference::parse(HEX), Err(ImageId { .. })));
     }
 

@@ -93,7 +93,15 @@ impl DeviceRule {
     /// All devices, all access.
     #[must_use]
     pub const fn everything(allow: bool) -> DeviceRule {
-        DeviceRule { kind: DeviceKind::All, major: None, minor: None, read: true, write: true, mknod: true, allow }
+        DeviceRule {
+            kind: DeviceKind::All,
+            major: None,
+            minor: None,
+            read: true,
+            write: true,
+            mknod: true,
+            allow,
+        }
     }
 
     /// Whether this says the same about every device and access.
@@ -144,7 +152,8 @@ impl FromStr for DeviceRule {
             "c" => DeviceKind::Char,
             _ => return Err(wrong("the first word is not a, b or c")),
         };
-        let (major, minor) = numbers.split_once(':').ok_or_else(|| wrong("the numbers are not MAJOR:MINOR"))?;
+        let (major, minor) =
+            numbers.split_once(':').ok_or_else(|| wrong("the numbers are not MAJOR:MINOR"))?;
         let number = |text: &str| match text {
             "*" => Ok(None),
             digits if digits.bytes().all(|b| b.is_ascii_digit()) => {
@@ -225,7 +234,8 @@ impl Device {
 
     fn from_metadata(source: PathBuf, path: PathBuf, found: &fs::Metadata, access: &str) -> Option<Device> {
         let mode = found.mode();
-        let device = matches!(FileType::from_raw_mode(mode), FileType::BlockDevice | FileType::CharacterDevice);
+        let device =
+            matches!(FileType::from_raw_mode(mode), FileType::BlockDevice | FileType::CharacterDevice);
         let (uid, gid) = (found.uid(), found.gid());
         device.then(|| Device { source, path, mode, rdev: found.rdev(), uid, gid, access: access.to_owned() })
     }
@@ -395,9 +405,18 @@ mod tests {
             assert_eq!(rule.to_string(), text);
             assert!(rule.allow);
         }
-        for text in
-            ["", "c", "c 10 rwm", "d 10:* rwm", "c 10:* x", "c 10:* ", "c -1:* r", "c 10:* rr", "c 1:1 r w", "c :1 r"]
-        {
+        for text in [
+            "",
+            "c",
+            "c 10 rwm",
+            "d 10:* rwm",
+            "c 10:* x",
+            "c 10:* ",
+            "c -1:* r",
+            "c 10:* rr",
+            "c 1:1 r w",
+            "c :1 r",
+        ] {
             assert!(text.parse::<DeviceRule>().is_err(), "{text}");
         }
     }
@@ -414,8 +433,15 @@ mod tests {
             let want = DeviceRequest { source: source.into(), path: path.into(), access: access.into() };
             assert_eq!(request(text).unwrap(), want);
         }
-        for text in ["", "kvm", "/dev/kvm:x", "/dev/kvm:rw:rw", "/dev/kvm:/x:rw:y", "/dev/kvm:/dev/x:", "/dev/a:/dev/../b"]
-        {
+        for text in [
+            "",
+            "kvm",
+            "/dev/kvm:x",
+            "/dev/kvm:rw:rw",
+            "/dev/kvm:/x:rw:y",
+            "/dev/kvm:/dev/x:",
+            "/dev/a:/dev/../b",
+        ] {
             assert!(request(text).is_err(), "{text}");
         }
     }
@@ -431,7 +457,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("/dev/zero", &link).unwrap();
-        assert_eq!(request(&format!("{}:/dev/z", link.display())).unwrap().resolve().unwrap()[0].rdev, makedev(1, 5));
+        assert_eq!(
+            request(&format!("{}:/dev/z", link.display())).unwrap().resolve().unwrap()[0].rdev,
+            makedev(1, 5)
+        );
         let resolve = |path: &Path| request(&path.display().to_string()).unwrap().resolve();
         assert!(matches!(resolve(directory.path()), Err(DeviceError::Empty { .. })));
         assert!(matches!(resolve(&directory.path().join("none")), Err(DeviceError::Look { .. })));

@@ -106,7 +106,12 @@ fn list(what: &'static str, values: &[String]) -> Result<Vec<u8>> {
 /// # Errors
 /// When the description cannot be carried out; nothing has been touched.
 pub fn container(launch: &Launch) -> Result<Planned> {
-    let mut planner = Planner { launch, steps: PlanWriter::failing_at(launch.failing_step), next_slot: NULL_SLOT + 1, attaches: Vec::new() };
+    let mut planner = Planner {
+        launch,
+        steps: PlanWriter::failing_at(launch.failing_step),
+        next_slot: NULL_SLOT + 1,
+        attaches: Vec::new(),
+    };
     planner.cgroup_and_network();
     planner.host_trees()?;
     planner.root()?;
@@ -137,7 +142,8 @@ pub fn exec(launch: &ExecLaunch) -> Result<Planned> {
     steps.push("hide from the container", &Step::Undumpable {});
     let flags = launch.namespaces & !CLONE_NEWPID;
     steps.push("join the container's namespaces", &Step::SetNs { fd: launch.pidfd, flags });
-    let stdio = if launch.tty { "open a terminal in the container" } else { "connect standard input and output" };
+    let stdio =
+        if launch.tty { "open a terminal in the container" } else { "connect standard input and output" };
     steps.push(stdio, &Step::Stdio { console: false });
     process(&mut steps, &launch.process)?;
     Ok(Planned { steps, clone_flags: 0 })
@@ -226,7 +232,8 @@ impl<'a> Planner<'a> {
         match &launch.root {
             Root::Directory(source) => {
                 let sentence = format!("use {} as the root", source.display());
-                self.steps.push(sentence, &Step::BindRoot { at, source: path("the root directory", source)? });
+                self.steps
+                    .push(sentence, &Step::BindRoot { at, source: path("the root directory", source)? });
             }
             Root::Overlay { lowers, upper, work, volatile_upper } => {
                 let lowers = join_strings(lowers.iter().map(|l| l.as_os_str().as_bytes()));
@@ -244,7 +251,14 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn mount(&mut self, fstype: &str, target: &str, attributes: u64, options: &[&str], optional: bool) -> Result<()> {
+    fn mount(
+        &mut self,
+        fstype: &str,
+        target: &str,
+        attributes: u64,
+        options: &[&str],
+        optional: bool,
+    ) -> Result<()> {
         let options = join_strings(options);
         let step = Step::Mount {
             fstype: text("a file system type", fstype)?,
@@ -364,7 +378,9 @@ impl<'a> Planner<'a> {
                     self.mount("tmpfs", target, *attributes, &options, false)?;
                 }
                 MountPlan::Bind { target, directory, read_only, recursive, propagation, .. } => {
-                    let Some(slot) = self.attaches.iter().find(|a| std::ptr::eq(a.mount, mount)).map(|a| a.slot) else {
+                    let Some(slot) =
+                        self.attaches.iter().find(|a| std::ptr::eq(a.mount, mount)).map(|a| a.slot)
+                    else {
                         continue;
                     };
                     let set = if *read_only { RDONLY } else { 0 };

@@ -107,9 +107,13 @@ impl Child {
             Step::Attach { slot, target, directory, set, propagation, recursive } => {
                 self.attach(slot, target, directory, (set, propagation, recursive))
             }
-            Step::MakeDir { path, mode } => plain(mounts::open_or_make(self.root, path.0, true, mode).map(sys::close)),
+            Step::MakeDir { path, mode } => {
+                plain(mounts::open_or_make(self.root, path.0, true, mode).map(sys::close))
+            }
             Step::Symlink { content, path } => plain(self.symlink(content, path)),
-            Step::MakeNode { path, mode, device, uid, gid } => plain(self.make_node(path, mode, device, uid, gid)),
+            Step::MakeNode { path, mode, device, uid, gid } => {
+                plain(self.make_node(path, mode, device, uid, gid))
+            }
             Step::Mask { path, null_slot } => {
                 let null = self.slot(null_slot)?;
                 plain(mounts::mask(self.root, path.0, null))
@@ -119,7 +123,9 @@ impl Child {
             Step::Pivot {} => plain(self.pivot()),
             Step::Hostname { name } => plain(sys::sethostname(name.0)),
             Step::Domainname { name } => plain(sys::setdomainname(name.0)),
-            Step::WriteFile { path, content, optional } => unless_optional(self.write_file(path, content.0), optional),
+            Step::WriteFile { path, content, optional } => {
+                unless_optional(self.write_file(path, content.0), optional)
+            }
             Step::Limit { resource, soft, hard } => plain(sys::prlimit(resource, soft, hard)),
             Step::Stdio { console } => self.stdio(console),
             Step::User { user, groups, home } => {
@@ -200,7 +206,13 @@ impl Child {
     }
 
     /// `how` is (attributes set, propagation, recursive).
-    fn attach(&self, slot: u32, target: Str<'_>, directory: bool, how: (u64, u64, bool)) -> Result<(), Failure> {
+    fn attach(
+        &self,
+        slot: u32,
+        target: Str<'_>,
+        directory: bool,
+        how: (u64, u64, bool),
+    ) -> Result<(), Failure> {
         let tree = self.slot(slot)?;
         let (set, propagation, recursive) = how;
         if set != 0 || propagation != 0 {
@@ -261,7 +273,8 @@ impl Child {
 
     fn label(&mut self, file: Str<'_>, label: Str<'_>) -> sys::Result<()> {
         let root = self.root().map_err(|(e, _)| e)?;
-        let attributes = sys::open_in_root(root, c"proc/self/attr".to_bytes(), sys::O_PATH | sys::O_DIRECTORY)?;
+        let attributes =
+            sys::open_in_root(root, c"proc/self/attr".to_bytes(), sys::O_PATH | sys::O_DIRECTORY)?;
         let fd = sys::openat(attributes, file.0, sys::O_WRONLY, 0);
         sys::close(attributes);
         let fd = fd?;

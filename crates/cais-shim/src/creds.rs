@@ -79,7 +79,12 @@ impl Identity {
 ///
 /// # Errors
 /// `NO_USER`, `NO_GROUP`, or the errno of reading the files (missing files are empty).
-pub fn resolve(root: i32, spec: &[u8], more: Strings<'_>, found: &mut Identity) -> core::result::Result<(), Failure> {
+pub fn resolve(
+    root: i32,
+    spec: &[u8],
+    more: Strings<'_>,
+    found: &mut Identity,
+) -> core::result::Result<(), Failure> {
     let (user, group) = match spec.iter().position(|b| *b == b':') {
         Some(colon) => (&spec[..colon], &spec[colon + 1..]),
         None => (spec, b"".as_slice()),

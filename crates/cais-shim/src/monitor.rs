@@ -126,7 +126,15 @@ fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
     let (pid, pidfd) = cloned.map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
     if pid == 0 {
         // What only the monitor needs must not reach the container, not even until the exec.
-        for fd in [setup.owner_fd, setup.listen_fd, setup.log_fd, setup.exit_dir_fd, setup.oom_fd, setup.cgroup_fd, PLAN_FD] {
+        for fd in [
+            setup.owner_fd,
+            setup.listen_fd,
+            setup.log_fd,
+            setup.exit_dir_fd,
+            setup.oom_fd,
+            setup.cgroup_fd,
+            PLAN_FD,
+        ] {
             sys::close(fd);
         }
         for fd in [error.0, terminal.0, input.1, output.0, errors.0] {
@@ -134,10 +142,17 @@ fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
         }
         child::run(
             plan,
-            Wiring { error: error.1, stdin: input.0, stdout: output.1, stderr: errors.1, terminal: terminal.1 },
+            Wiring {
+                error: error.1,
+                stdin: input.0,
+                stdout: output.1,
+                stderr: errors.1,
+                terminal: terminal.1,
+            },
         );
     }
-    for fd in [error.1, terminal.1, input.0, output.1, errors.1, setup.join_pid_fd, setup.cgroup_fd, PLAN_FD] {
+    for fd in [error.1, terminal.1, input.0, output.1, errors.1, setup.join_pid_fd, setup.cgroup_fd, PLAN_FD]
+    {
         if fd >= 0 {
             sys::close(fd);
         }
@@ -393,9 +408,8 @@ impl<'a> Monitor<'a> {
     }
 
     fn obey(&mut self, index: usize, kind: u8, payload: &[u8]) {
-        let word = |at: usize| {
-            payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes)
-        };
+        let word =
+            |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
         match kind {
             wire::ATTACH => {
                 self.clients[index].attached = true;

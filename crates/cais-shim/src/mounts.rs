@@ -54,14 +54,23 @@ fn make(root: i32, path: &[u8], directory: bool, mode: u32) -> Result<i32> {
 }
 
 /// Opens the prefix `whole` (whose last component begins at `start`), making that component in `parent` if needed.
-fn enter(root: i32, parent: i32, whole: &[u8], start: usize, last: bool, directory: bool, mode: u32) -> Result<i32> {
+fn enter(
+    root: i32,
+    parent: i32,
+    whole: &[u8],
+    start: usize,
+    last: bool,
+    directory: bool,
+    mode: u32,
+) -> Result<i32> {
     match sys::open_in_root(root, whole, sys::O_PATH) {
         Err(sys::ENOENT) => {}
         other => return other,
     }
     let name = &whole[start..];
     if last && !directory {
-        let fd = sys::openat(parent, name, sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW | sys::O_WRONLY, mode);
+        let fd =
+            sys::openat(parent, name, sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW | sys::O_WRONLY, mode);
         match fd {
             Ok(fd) => sys::close(fd),
             Err(sys::EEXIST) => {}
@@ -99,7 +108,8 @@ pub fn open_parent(root: i32, path: &[u8]) -> Result<(i32, usize)> {
 /// # Errors
 /// The errno, or `BAD_TARGET`.
 pub fn open_target(root: i32, path: &[u8], directory: bool) -> core::result::Result<i32, Failure> {
-    let fd = open_or_make(root, path, directory, if directory { 0o755 } else { 0o644 }).map_err(|e| (e, detail::NONE))?;
+    let fd = open_or_make(root, path, directory, if directory { 0o755 } else { 0o644 })
+        .map_err(|e| (e, detail::NONE))?;
     if sys::fs_magic(fd).map_err(|e| (e, detail::NONE))? == sys::PROC_SUPER_MAGIC {
         sys::close(fd);
         return Err((sys::EPERM, detail::BAD_TARGET));

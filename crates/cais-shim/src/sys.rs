@@ -677,7 +677,8 @@ pub struct IoVec {
 }
 /// Sends one packet of two parts without waiting and without SIGPIPE.
 pub fn send_parts(fd: i32, head: &[u8], body: &[u8]) -> Result<usize> {
-    let iov = [IoVec { base: head.as_ptr(), len: head.len() }, IoVec { base: body.as_ptr(), len: body.len() }];
+    let iov =
+        [IoVec { base: head.as_ptr(), len: head.len() }, IoVec { base: body.as_ptr(), len: body.len() }];
     let message = MsgHdr {
         name: core::ptr::null(),
         name_len: 0,
@@ -729,7 +730,10 @@ pub fn recv_fd(socket: i32) -> Result<Option<i32>> {
     let got = call!(nr::RECVMSG, socket, &raw mut message, MSG_CMSG_CLOEXEC)?;
     // SAFETY: plain reads of locals that the kernel wrote through the pointers in `message`.
     let (length, fd) = unsafe {
-        (core::ptr::read_volatile(&raw const message.control_len), core::ptr::read_volatile(&raw const control.fd))
+        (
+            core::ptr::read_volatile(&raw const message.control_len),
+            core::ptr::read_volatile(&raw const control.fd),
+        )
     };
     if got == 0 || length < 20 {
         return Ok(None);

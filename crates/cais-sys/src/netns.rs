@@ -74,7 +74,8 @@ mod tests {
     fn only_the_calling_thread_moves() {
         let link = |thread: &str| std::fs::read_link(format!("/proc/{thread}/ns/net")).expect("readlink");
         let before = link("thread-self");
-        let inside = std::thread::spawn(move || unshare_network().map(|()| link("thread-self"))).join().expect("join");
+        let inside =
+            std::thread::spawn(move || unshare_network().map(|()| link("thread-self"))).join().expect("join");
         match inside {
             Ok(inside) => assert_ne!(inside, before),
             Err(Errno::PERM) => println!("skipped: needs CAP_SYS_ADMIN"),

@@ -17,13 +17,17 @@ pub fn sealed_memfd(name: &CStr, bytes: &[u8], executable: bool) -> io::Result<O
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // MFD_EXEC and MFD_NOEXEC_SEAL, Linux ≥ 6.3; older kernels refuse the flags and need none.
     let mode = MemfdFlags::from_bits_retain(if executable { 0x10 } else { 0x08 });
-    let fd = rustix::fs::memfd_create(name, flags | mode).or_else(|_| rustix::fs::memfd_create(name, flags))?;
+    let fd =
+        rustix::fs::memfd_create(name, flags | mode).or_else(|_| rustix::fs::memfd_create(name, flags))?;
     let mut rest = bytes;
     while !rest.is_empty() {
         let written = rustix::io::write(&fd, rest)?;
         rest = &rest[written..];
     }
-    rustix::fs::fcntl_add_seals(&fd, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    rustix::fs::fcntl_add_seals(
+        &fd,
+        SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE,
+    )?;
     Ok(fd)
 }
 
@@ -48,14 +52,8 @@ pub fn spawn(exe: BorrowedFd<'_>, argv: &[&CStr], fds: &[(BorrowedFd<'_>, RawFd)
     pointers.push(std::ptr::null());
     let fds: Vec<(RawFd, RawFd)> = fds.iter().map(|(fd, target)| (fd.as_raw_fd(), *target)).collect();
     let last = fds.iter().map(|(_, target)| *target).max().unwrap_or(2);
-    let mut child = Child {
-        exe: exe.as_raw_fd(),
-        argv: &pointers,
-        envp: &[std::ptr::null()],
-        fds: &fds,
-        last,
-        errno: 0,
-    };
+    let mut child =
+        Child { exe: exe.as_raw_fd(), argv: &pointers, envp: &[std::ptr::null()], fds: &fds, last, errno: 0 };
     let mut stack = vec![0_u128; STACK_BYTES / 16];
     let mut old = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();

@@ -105,8 +105,12 @@ const HELPER_DIRECTORIES: [&str; 3] = ["/usr/bin", "/bin", "/usr/sbin"];
 
 fn unshare_user() -> Result<(), UsernsError> {
     // SAFETY: the process has one thread (the kernel refuses otherwise); no descriptor table is unshared.
-    unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWUSER | rustix::thread::UnshareFlags::NEWNS) }
-        .map_err(|e| UsernsError::Unshare(e.into()))
+    unsafe {
+        rustix::thread::unshare_unsafe(
+            rustix::thread::UnshareFlags::NEWUSER | rustix::thread::UnshareFlags::NEWNS,
+        )
+    }
+    .map_err(|e| UsernsError::Unshare(e.into()))
 }
 
 fn map_single(uid: u32, gid: u32) -> Result<Mapping, UsernsError> {
@@ -124,11 +128,12 @@ fn write_own(file: &'static str, text: &str) -> Result<(), UsernsError> {
 /// A child waits until we are in the new namespace, then runs the helpers on us from the old one.
 fn map_ranges(uid: u32, gid: u32, uids: &[Range], gids: &[Range]) -> Result<(), UsernsError> {
     let failed = |source| UsernsError::Helper { helper: "newuidmap", reason: format!("{source}") };
-    let (ready_read, ready_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|e| failed(io::Error::from(e)))?;
-    let (answer_read, answer_write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-        .map_err(|e| failed(io::Error::from(e)))?;
+    let (ready_read, ready_write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(io::Error::from(e)))?;
+    let (answer_read, answer_write) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|e| failed(io::Error::from(e)))?;
     let target = rustix::process::getpid().as_raw_nonzero().get().to_string();
+    #[expect(clippy::disallowed_methods, reason = "called while the process has one thread")]
     // SAFETY: one thread, so the child may do what it likes with its copy of memory; it ends by _exit.
     let child = unsafe { libc::fork() };
     if child < 0 {
@@ -139,7 +144,8 @@ fn map_ranges(uid: u32, gid: u32, uids: &[Range], gids: &[Range]) -> Result<(), 
         let mut byte = [0_u8; 1];
         let go = matches!(rustix::io::read(&ready_read, &mut byte), Ok(1));
         let result = if go {
-            run_helper("newuidmap", &target, uid, uids).and_then(|()| run_helper("newgidmap", &target, gid, gids))
+            run_helper("newuidmap", &target, uid, uids)
+                .and_then(|()| run_helper("newgidmap", &target, gid, gids))
         } else {
             Ok(())
         };
@@ -162,7 +168,10 @@ fn map_ranges(uid: u32, gid: u32, uids: &[Range], gids: &[Range]) -> Result<(), 
         return Ok(());
     }
     let reason = String::from_utf8_lossy(&answer).trim().to_owned();
-    Err(UsernsError::Helper { helper: if reason.contains("gid") { "newgidmap" } else { "newuidmap" }, reason })
+    Err(UsernsError::Helper {
+        helper: if reason.contains("gid") { "newgidmap" } else { "newuidmap" },
+        reason,
+    })
 }
 
 fn run_helper(helper: &str, target: &str, own: u32, ranges: &[Range]) -> Result<(), String> {

@@ -1,4 +1,5 @@
-//! Progress of pulls and loads on standard error: a line per layer that moves on a terminal, a line per event elsewhere.
+//! Progress of pulls and loads on standard error: a line per layer that moves on a terminal, a line per
+//! layer that is done elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,12 +22,8 @@ impl Progress for Silent {
     }
 }
 
-/// A line per event.
-#[derive(Default)]
-pub struct Lines {
-    /// What was last told of a layer; downloads tell their beginning only.
-    told: Mutex<HashMap<Digest, &'static str>>,
-}
+/// A line per message and per layer that is done: what a log file should hold.
+pub struct Lines;
 
 impl Progress for Lines {
     fn message(&self, text: &str) {
@@ -34,9 +31,8 @@ impl Progress for Lines {
     }
 
     fn layer(&self, digest: &Digest, event: LayerEvent) {
-        let word = word(&event);
-        if lock(&self.told).insert(digest.clone(), word) != Some(word) {
-            print_stderr(&format!("{}: {word}\n", digest.short()));
+        if matches!(event, LayerEvent::Exists | LayerEvent::Done) {
+            print_stderr(&format!("{}: {}\n", digest.short(), word(&event)));
         }
     }
 
@@ -130,7 +126,7 @@ pub fn choose(door: &Door, quiet: bool) -> Box<dyn Progress> {
     } else if isatty(std::io::stderr()) && !door.surroundings.plain_progress {
         Box::new(Bars::default())
     } else {
-        Box::new(Lines::default())
+        Box::new(Lines)
     }
 }
 

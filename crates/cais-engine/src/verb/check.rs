@@ -115,7 +115,8 @@ impl Check<'_> {
         let held = self.held()?;
         let after: BTreeSet<PortMapping> = published()?;
         let explained: BTreeSet<PortMapping> = held.values().flat_map(mappings).collect();
-        let left: Vec<PortMapping> = before.intersection(&after).copied().filter(|p| !explained.contains(p)).collect();
+        let left: Vec<PortMapping> =
+            before.intersection(&after).copied().filter(|p| !explained.contains(p)).collect();
         if self.repair {
             self.engine.withdraw(&left)?;
         }
@@ -137,7 +138,12 @@ impl Check<'_> {
             self.engine.publish_lost(&lost)?;
         }
         for port in lost {
-            self.found("port", port.host().to_string(), "is not published any more: the rules were lost", self.repair);
+            self.found(
+                "port",
+                port.host().to_string(),
+                "is not published any more: the rules were lost",
+                self.repair,
+            );
         }
         Ok(())
     }
@@ -166,7 +172,8 @@ impl Check<'_> {
         let mut left = links()?;
         let limit = Instant::now() + LINK_PATIENCE;
         loop {
-            let explained: BTreeSet<String> = self.held()?.into_values().map(|facts| facts.host_link).collect();
+            let explained: BTreeSet<String> =
+                self.held()?.into_values().map(|facts| facts.host_link).collect();
             let present = links()?;
             left.retain(|name| present.contains(name) && !explained.contains(name));
             if left.is_empty() || Instant::now() >= limit {
@@ -191,7 +198,9 @@ impl Check<'_> {
     }
 
     fn is_reported_run(&self, id: &str) -> bool {
-        self.findings.iter().any(|finding| finding.kind == "container" && finding.object == id && !finding.repaired)
+        self.findings
+            .iter()
+            .any(|finding| finding.kind == "container" && finding.object == id && !finding.repaired)
     }
 }
 
@@ -279,7 +288,8 @@ fn links() -> Result<BTreeSet<String>> {
 
 /// `vc`, eight hex digits of the id, five of the nonce: see [`cais_net::attach::host_interface_name`].
 fn is_host_end(name: &str) -> bool {
-    name.strip_prefix("vc").is_some_and(|rest| rest.len() == 13 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
+    name.strip_prefix("vc")
+        .is_some_and(|rest| rest.len() == 13 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]

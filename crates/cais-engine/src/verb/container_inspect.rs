@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use crate::view::{ContainerView, State};
 use crate::verb::container_size::ContainerSize;
+use crate::view::{ContainerView, State};
 use crate::{ContainerRecord, Engine, MountKind, MountRecord, Result};
 
 /// Docker's "never".
@@ -205,8 +205,7 @@ fn config(record: &ContainerRecord) -> Value {
     config["StdinOnce"] = json!(request.interactive && !request.detach);
     config["Env"] = json!(record.env);
     config["Cmd"] = list_or_null(&record.cmd);
-    config["Image"] =
-        json!(if request.image.is_empty() { &record.image_name } else { &request.image });
+    config["Image"] = json!(if request.image.is_empty() { &record.image_name } else { &request.image });
     config["Volumes"] = if volumes.is_empty() { Value::Null } else { keys(volumes.into_iter()) };
     config["WorkingDir"] = json!(record.workdir);
     config["Entrypoint"] = list_or_null(&record.entrypoint);
@@ -239,8 +238,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        ContainerRequest, ExitRecord, MountRequest, NetworkRequest, PortRequest, Protocol, PublishedPort, RunFacts,
-        SeccompRequest, Ulimit,
+        ContainerRequest, ExitRecord, MountRequest, NetworkRequest, PortRequest, Protocol, PublishedPort,
+        RunFacts, SeccompRequest, Ulimit,
     };
 
     fn record() -> ContainerRecord {
@@ -409,7 +408,12 @@ mod tests {
         view.record.request = ContainerRequest {
             image: "busybox".into(),
             cap_add: vec!["net_admin".into(), "all".into()],
-            devices: vec!["/dev/a".into(), "/dev/a:/dev/b".into(), "/dev/a:r".into(), "/dev/a:/dev/b:rw".into()],
+            devices: vec![
+                "/dev/a".into(),
+                "/dev/a:/dev/b".into(),
+                "/dev/a:r".into(),
+                "/dev/a:/dev/b:rw".into(),
+            ],
             mounts: vec![bind.clone(), volume.clone(), tmpfs],
             publish: vec![PortRequest {
                 host_ip: Some("127.0.0.1".parse().unwrap()),
@@ -442,12 +446,15 @@ mod tests {
         assert_eq!(host["CapAdd"], json!(["CAP_NET_ADMIN", "ALL"]));
         assert_eq!(host["CapDrop"], Value::Null);
         assert_eq!(host["PortBindings"], json!({"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}));
-        let device = |inside: &str, access: &str| {
-            json!({"PathOnHost": "/dev/a", "PathInContainer": inside, "CgroupPermissions": access})
-        };
+        let device = |inside: &str, access: &str| json!({"PathOnHost": "/dev/a", "PathInContainer": inside, "CgroupPermissions": access});
         assert_eq!(
             host["Devices"],
-            json!([device("/dev/a", "rwm"), device("/dev/b", "rwm"), device("/dev/a", "r"), device("/dev/b", "rw")])
+            json!([
+                device("/dev/a", "rwm"),
+                device("/dev/b", "rwm"),
+                device("/dev/a", "r"),
+                device("/dev/b", "rw")
+            ])
         );
         assert_eq!(host["Ulimits"], json!([{"Name": "nofile", "Hard": 2, "Soft": 1}]));
         assert_eq!(host["ExtraHosts"], json!(["h:1.2.3.4"]));

@@ -37,7 +37,9 @@ impl Engine {
             }
             Ok::<_, Error>(found)
         })?;
-        found.sort_by(|a, b| b.record.created.cmp(&a.record.created).then_with(|| a.record.id.cmp(&b.record.id)));
+        found.sort_by(|a, b| {
+            b.record.created.cmp(&a.record.created).then_with(|| a.record.id.cmp(&b.record.id))
+        });
         Ok(found)
     }
 
@@ -120,7 +122,11 @@ struct Signs<'a> {
 /// The state that the signs amount to; `frozen` and `was_started` are asked only where they matter.
 ///
 /// Facts without a pid are those of a launch that has not come to its end, or never will.
-fn state(signs: &Signs<'_>, frozen: impl FnOnce(&RunFacts) -> bool, was_started: impl FnOnce() -> bool) -> State {
+fn state(
+    signs: &Signs<'_>,
+    frozen: impl FnOnce(&RunFacts) -> bool,
+    was_started: impl FnOnce() -> bool,
+) -> State {
     let run = signs.run.filter(|run| run.pid != 0);
     match (signs.locked, run) {
         // Ended, even when its monitor still waits for someone to tidy up.
@@ -173,7 +179,11 @@ mod tests {
         assert_eq!(of(false, false, true, false, true), State::Exited);
         let unborn = Signs { locked: true, run: Some(&RunFacts::default()), exit: None };
         assert_eq!(state(&unborn, |_| false, || true), State::Created, "the shim has not answered yet");
-        assert_eq!(state(&Signs { locked: false, ..unborn }, |_| false, || false), State::Created, "it never will");
+        assert_eq!(
+            state(&Signs { locked: false, ..unborn }, |_| false, || false),
+            State::Created,
+            "it never will"
+        );
         assert_eq!(of(false, true, false, false, true), State::Dead, "its monitor was killed");
         assert_eq!(of(false, false, false, false, true), State::Dead, "the machine went down");
     }

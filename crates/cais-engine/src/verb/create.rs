@@ -10,8 +10,8 @@ use crate::attach::short;
 use crate::progress::Progress;
 use crate::resolve::{self, signal_number};
 use crate::{
-    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, MountKind, MountRecord, MountRequest, NetworkRequest,
-    PullPolicy, Result,
+    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, MountKind, MountRecord, MountRequest,
+    NetworkRequest, PullPolicy, Result,
 };
 
 /// A container that was made.
@@ -44,7 +44,8 @@ impl Engine {
             check_name(Noun::Container, name)?;
             if !self.store.name_available(name)? {
                 let owner = self.store.resolve_container(name).unwrap_or_default();
-                let message = format!("the container name {name:?} is already in use by container {}", short(&owner));
+                let message =
+                    format!("the container name {name:?} is already in use by container {}", short(&owner));
                 return Err(Error::new(ErrorKind::Conflict, message)
                     .hint(format!("remove it with `cais rm {name}`, or choose another name")));
             }
@@ -99,7 +100,10 @@ impl Engine {
             }
             Ok(record) => Err(Error::new(
                 ErrorKind::NotFound,
-                format!("image {name} is here for {} only, and --pull never forbids fetching it", record.platform),
+                format!(
+                    "image {name} is here for {} only, and --pull never forbids fetching it",
+                    record.platform
+                ),
             )),
             Err(error) if error.kind != ErrorKind::NotFound => Err(error),
             Err(_) if crate::hello::is_hello(name) => self.load_hello().map(Some),
@@ -151,7 +155,9 @@ impl Engine {
             .collect();
         let mut exposed: Vec<String> = config.exposed_ports.keys().map(|p| with_protocol(p)).collect();
         exposed.extend(request.expose.iter().map(|p| with_protocol(p)));
-        exposed.extend(request.publish.iter().map(|p| format!("{}/{}", p.container_port, protocol_name(p.protocol))));
+        exposed.extend(
+            request.publish.iter().map(|p| format!("{}/{}", p.container_port, protocol_name(p.protocol))),
+        );
         exposed.sort();
         exposed.dedup();
         let name = match &request.name {
@@ -184,7 +190,9 @@ impl Engine {
     /// Names another container by its id, so that renaming or name reuse changes nothing.
     fn pin_network(&self, network: NetworkRequest) -> Result<NetworkRequest> {
         match network {
-            NetworkRequest::Container(name) => Ok(NetworkRequest::Container(self.store.resolve_container(&name)?)),
+            NetworkRequest::Container(name) => {
+                Ok(NetworkRequest::Container(self.store.resolve_container(&name)?))
+            }
             other => Ok(other),
         }
     }
@@ -204,7 +212,10 @@ impl Engine {
             ));
         }
         if shares && request.hostname.is_some() && matches!(record.network, NetworkRequest::Container(_)) {
-            return Err(Error::new(ErrorKind::Invalid, "a host name cannot be set in another container's network"));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "a host name cannot be set in another container's network",
+            ));
         }
         Ok(())
     }
@@ -218,14 +229,20 @@ impl Engine {
                 MountKind::Bind => record.mounts[index].host_path = bind_source(&request)?,
                 MountKind::Volume => {
                     let name = (!request.source.is_empty()).then_some(request.source.as_str());
-                    let (volume, _) = self.store.create_volume(name, Default::default(), Default::default())?;
+                    let (volume, _) =
+                        self.store.create_volume(name, Default::default(), Default::default())?;
                     let mount = &mut record.mounts[index];
                     mount.host_path = self.store.paths().volume_data(&volume.name);
                     mount.anonymous = name.is_none();
                     mount.volume = volume.name;
                     let fresh = self.store.volume_is_empty(&record.mounts[index].volume)?;
                     if let (true, false, Some(image)) = (fresh, request.no_copy, image) {
-                        crate::copy_up::copy_up(self, image, &request.target, &record.mounts[index].host_path)?;
+                        crate::copy_up::copy_up(
+                            self,
+                            image,
+                            &request.target,
+                            &record.mounts[index].host_path,
+                        )?;
                     }
                 }
             }
@@ -260,7 +277,10 @@ fn open_cidfile(path: &Path) -> Result<std::fs::File> {
 fn bind_source(request: &MountRequest) -> Result<PathBuf> {
     let path = PathBuf::from(&request.source);
     if !path.is_absolute() {
-        return Err(Error::new(ErrorKind::Invalid, format!("bind source {:?} is not absolute", request.source)));
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            format!("bind source {:?} is not absolute", request.source),
+        ));
     }
     match std::fs::metadata(&path) {
         Ok(_) => {}
@@ -270,7 +290,10 @@ fn bind_source(request: &MountRequest) -> Result<PathBuf> {
             })?;
         }
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-            return Err(Error::new(ErrorKind::Invalid, format!("bind source path does not exist: {}", path.display())));
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("bind source path does not exist: {}", path.display()),
+            ));
         }
         Err(e) => return Err(Error::caused(ErrorKind::System, format!("bind source {}", path.display()), e)),
     }

@@ -71,7 +71,8 @@ impl Engine {
             tty: request.tty,
             process: self.exec_process(&record, request)?,
         };
-        let planned = plan::exec(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the exec", e))?;
+        let planned =
+            plan::exec(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the exec", e))?;
         let setup = Setup {
             clone_flags: planned.clone_flags,
             cgroup_fd,
@@ -99,7 +100,8 @@ impl Engine {
 
     /// A descriptor of the container's init that can mean no other process, even when its pid is used again.
     fn init_pidfd(&self, id: &str) -> Result<OwnedFd> {
-        let not_running = || Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)));
+        let not_running =
+            || Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)));
         let pid = self.running_pid(id)?;
         let pid = Pid::from_raw(pid).ok_or_else(not_running)?;
         let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|_| not_running())?;
@@ -110,7 +112,11 @@ impl Engine {
         Ok(pidfd)
     }
 
-    fn exec_process(&self, record: &ContainerRecord, request: &ExecRequest) -> Result<cais_runtime::launch::Process> {
+    fn exec_process(
+        &self,
+        record: &ContainerRecord,
+        request: &ExecRequest,
+    ) -> Result<cais_runtime::launch::Process> {
         let mut warnings = Vec::new();
         let mut process = process(self, record, &mut warnings)?;
         process.args.clone_from(&request.args);

@@ -110,7 +110,8 @@ impl Machine {
             id: text("/etc/machine-id").trim().to_owned(),
             name: sysctl("kernel/hostname"),
             kernel: kernel(),
-            operating_system: os_release_field(&os_release, "PRETTY_NAME").unwrap_or_else(|| "Linux".to_owned()),
+            operating_system: os_release_field(&os_release, "PRETTY_NAME")
+                .unwrap_or_else(|| "Linux".to_owned()),
             os_version: os_release_field(&os_release, "VERSION_ID").unwrap_or_default(),
             cpus: rustix::thread::sched_getaffinity(None).map_or(0, |set| set.count()),
             memory_bytes: memory_bytes(&text("/proc/meminfo")),
@@ -181,7 +182,8 @@ fn os_release_field(os_release: &str, name: &str) -> Option<String> {
 
 /// `MemTotal` of /proc/meminfo, in bytes.
 fn memory_bytes(meminfo: &str) -> u64 {
-    let kibibytes = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
+    let kibibytes =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"));
     kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).map_or(0, |number| number * 1024)
 }
 

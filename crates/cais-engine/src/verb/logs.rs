@@ -82,9 +82,8 @@ impl Engine {
         }
         let window = Window::new(&options);
         let start = match options.tail {
-            Some(lines) => {
-                reader::tail_start(&file, lines, window.since.as_ref(), window.until.as_ref()).map_err(failed)?
-            }
+            Some(lines) => reader::tail_start(&file, lines, window.since.as_ref(), window.until.as_ref())
+                .map_err(failed)?,
             None => 0,
         };
         let mut reader = Reader::new(file, start).map_err(failed)?;

@@ -22,12 +22,12 @@ mod tag;
 mod volume;
 mod wait;
 
+pub use container_size::ContainerSize;
 pub use create::Created;
 pub use exec::ExecRequest;
-pub use run::Running;
-pub use start::Started;
-pub use wait::WaitCondition;
-pub use container_size::ContainerSize;
 pub use info::VERSION;
 pub use load::{LoadInput, Loaded};
 pub use logs::{LogLine, LogOptions, LogSink};
+pub use run::Running;
+pub use start::Started;
+pub use wait::WaitCondition;

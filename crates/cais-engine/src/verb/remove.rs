@@ -15,7 +15,8 @@ impl Engine {
         let running = self.store.is_running(&id)? && self.store.read_exit(&id)?.is_none();
         if running && !force {
             let message = format!("cannot remove container {name}: it is running");
-            return Err(Error::new(ErrorKind::Conflict, message).hint(format!("stop it first, or `cais rm -f {name}`")));
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .hint(format!("stop it first, or `cais rm -f {name}`")));
         }
         let record = self.store.load_container(&id);
         const SIGKILL: i32 = 9;

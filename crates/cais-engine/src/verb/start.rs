@@ -35,16 +35,20 @@ impl Engine {
     }
 
     /// Launches and, when that fails, leaves the reason in the exit record.
-    pub(crate) fn launch_record(&self, record: &ContainerRecord, attach: bool, stdin: bool) -> Result<Launched> {
+    pub(crate) fn launch_record(
+        &self,
+        record: &ContainerRecord,
+        attach: bool,
+        stdin: bool,
+    ) -> Result<Launched> {
         self.launch(record, Taking { attach, stdin: stdin && record.request.interactive })
             .inspect_err(|error| self.record_failed_start(&record.id, error))
     }
 
     /// The host's pid of a running container's init.
     pub(crate) fn running_pid(&self, id: &str) -> Result<i32> {
-        let not_running = || {
-            Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)))
-        };
+        let not_running =
+            || Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)));
         if !self.store.is_running(id)? || self.store.read_exit(id)?.is_some() {
             return Err(not_running());
         }

@@ -60,7 +60,9 @@ fn leftovers(folder: &Path, id: &str) -> Vec<String> {
             found.push(group.display().to_string());
         }
     }
-    found.extend(names("/sys/class/net".into()).into_iter().filter(|n| n.starts_with(&format!("vc{}", &id[..8]))));
+    found.extend(
+        names("/sys/class/net".into()).into_iter().filter(|n| n.starts_with(&format!("vc{}", &id[..8]))),
+    );
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");
     found.extend(mounts.lines().filter(|l| l.contains(&*folder.to_string_lossy())).map(str::to_owned));
     let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
@@ -100,7 +102,10 @@ fn fail_every_step(network: &NetworkRequest) -> usize {
         }
         assert_eq!(leftovers(folder.path(), &id), Vec::<String>::new(), "after step {step} failed");
         let state = engine.container("probe").expect("there");
-        assert!(state.exit.is_some_and(|exit| exit.code >= 125 && !exit.error.is_empty()), "step {step} left no reason");
+        assert!(
+            state.exit.is_some_and(|exit| exit.code >= 125 && !exit.error.is_empty()),
+            "step {step} left no reason"
+        );
         engine.remove("probe", false, true).expect("removes");
         assert_eq!(names(folder.path().join("root/containers")), Vec::<String>::new());
         assert_eq!(names(folder.path().join("root/names")), Vec::<String>::new());

@@ -1,107 +1,14 @@
 //! The reading verbs on a store made by hand: states, lists, logs, inspect.
 
-use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
-use cais_engine::view::{State, Stream};
 use cais_engine::verb::LogOptions;
-use cais_engine::{Config, ContainerRecord, ContainerRequest, Engine, ErrorKind, NetworkRequest, Proxies, RunFacts};
-use cais_store::Store;
+use cais_engine::{ErrorKind, view::State};
 
-/// A store and an engine on it; gone when dropped.
-struct World {
-    directory: tempfile::TempDir,
-    store: Store,
-    engine: Engine,
-}
-
-impl World {
-    fn new() -> World {
-        let directory = tempfile::tempdir().unwrap();
-        let (root, run) = (directory.path().join("root"), directory.path().join("run"));
-        let store = Store::open(&root, &run).unwrap();
-        let config = Config {
-            root,
-            run,
-            rootless: false,
-            single_id: false,
-            home: None,
-            auth_file: None,
-            docker_config: None,
-            runtime_dir: None,
-            proxies: Proxies::default(),
-            ca_bundle: None,
-            path: Vec::new(),
-            failing_step: None,
-        };
-        World { engine: Engine::open(config).unwrap(), store, directory }
-    }
-
-    /// A container that was created at second `second`; its id repeats the digit.
-    fn container(&self, digit: char, second: u32) -> String {
-        let id: String = std::iter::repeat_n(digit, 64).collect();
-        let record = ContainerRecord {
-            id: id.clone(),
-            name: format!("name-{digit}"),
-            created: format!("2026-11-20T10:00:{second:02}.000000000Z"),
-            request: ContainerRequest::default(),
-            image_id: None,
-            image_name: "image".into(),
-            layers: Vec::new(),
-            args: vec!["/bin/true".into()],
-            entrypoint: Vec::new(),
-            cmd: vec!["/bin/true".into()],
-            env: Vec::new(),
-            workdir: "/".into(),
-            user: String::new(),
-            labels: Default::default(),
-            stop_signal: 15,
-            mounts: Vec::new(),
-            exposed: Vec::new(),
-            network: NetworkRequest::None,
-            hostname: "host".into(),
-        };
-        let hold = self.store.hold().unwrap();
-        self.store.put_container(&record, &hold).unwrap();
-        id
-    }
-
-    fn facts(&self, id: &str, shim_pid: i32) {
-        let started = "2026-11-20T11:00:00.000000000Z".to_owned();
-        self.store.write_facts(id, &RunFacts { started, shim_pid, pid: 1, ..RunFacts::default() }).unwrap();
-    }
-
-    fn exit(&self, id: &str, code: i32) {
-        let line = format!("code={code} signal=0 oom=0 started=1700000000000000000 finished=1700000001000000000\n");
-        std::fs::write(self.store.paths().container_exit(id), line).unwrap();
-    }
-
-    fn log(&self, id: &str) -> File {
-        OpenOptions::new().create(true).append(true).open(self.store.paths().container_log(id)).unwrap()
-    }
-
-    fn states(&self, all: bool) -> Vec<(char, State)> {
-        let views = self.engine.containers(all).unwrap();
-        views.iter().map(|view| (view.record.id.chars().next().unwrap(), view.state)).collect()
-    }
-
-    /// What `logs` gives: `O:` or `E:` and the data, `+` behind a piece.
-    fn logs(&self, id: &str, options: LogOptions) -> Vec<String> {
-        let mut lines = Vec::new();
-        self.engine
-            .logs(id, options, &mut |line| {
-                let stream = if line.stream == Stream::Stdout { 'O' } else { 'E' };
-                let more = if line.partial { "+" } else { "" };
-                lines.push(format!("{stream}:{}{more}", String::from_utf8_lossy(line.data)));
-                ControlFlow::Continue(())
-            })
-            .unwrap();
-        lines
-    }
-}
+use crate::by_hand::World;
 
 fn line(second: u32, stream: &str, tag: &str, data: &str) -> String {
     format!("2026-11-20T12:00:{second:02}.000000000Z {stream} {tag} {data}\n")

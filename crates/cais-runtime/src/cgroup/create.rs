@@ -191,7 +191,9 @@ fn root_v2(mount: &Path, own: &Path, rootless: bool) -> Result<PathBuf, CgroupEr
 /// cgroup-v2.rst, "Delegation": the directory, `cgroup.procs` and `cgroup.subtree_control` belong to the user.
 fn is_delegated(group: &Path) -> bool {
     let writable = |path: &Path| rustix::fs::access(path, Access::WRITE_OK).is_ok();
-    writable(group) && writable(&group.join("cgroup.procs")) && writable(&group.join("cgroup.subtree_control"))
+    writable(group)
+        && writable(&group.join("cgroup.procs"))
+        && writable(&group.join("cgroup.subtree_control"))
 }
 
 /// Switches on what the root has and our parent does not yet pass on, each for itself. One that cannot be switched on
@@ -305,4 +307,67 @@ pub fn leftovers(layout: &Layout, parent: &str, rootless: bool) -> Vec<String> {
     ids.sort();
     ids.dedup();
     ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_gets_the_topmost_group_that_is_delegated() {
+        let mount = tempfile::tempdir().unwrap();
+        let mount = mount.path();
+        let own = Path::new("/user.slice/user@1.service/app.slice/shell.scope");
+        let shell = mount.join("user.slice/user@1.service/app.slice/shell.scope");
+        fs::create_dir_all(&shell).unwrap();
+        let refused = root_v2(mount, own, true);
+        assert!(matches!(refused, Err(CgroupError::NotDelegated { path }) if path == shell));
+        for group in shell.ancestors().take(3) {
+            fs::write(group.join("cgroup.procs"), "").unwrap();
+            fs::write(group.join("cgroup.subtree_control"), "").unwrap();
+        }
+        assert_eq!(root_v2(mount, own, true).unwrap(), mount.join("user.slice/user@1.service"));
+        assert_eq!(root_v2(mount, own, false).unwrap(), mount);
+    }
+
+    #[test]
+    fn names_cannot_lead_elsewhere() {
+        let place = |parent, id| Placement { parent, id, rootless: false };
+        for (parent, id) in [("cais", "a"), ("/a/b/", "c.d-1")] {
+            check_names(place(parent, id)).unwrap();
+        }
+        for (parent, id) in [
+            ("", "a"),
+            ("/", "a"),
+            ("..", "a"),
+            ("a/../..", "b"),
+            ("a", ""),
+            ("a", "."),
+            ("a", "b/c"),
+            ("a", "b/"),
+        ] {
+            assert!(check_names(place(parent, id)).is_err(), "{parent} {id}");
+        }
+    }
+
+    #[test]
+    fn v2_controllers_are_passed_on_one_by_one() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        let parent = root.join("a/b");
+        fs::create_dir_all(&parent).unwrap();
+        fs::write(root.join("cgroup.controllers"), "cpu memory rdma\n").unwrap();
+        let controls: Vec<_> =
+            [root, &root.join("a"), &parent].map(|group| group.join("cgroup.subtree_control")).into();
+        controls.iter().for_each(|control| fs::write(control, "").unwrap());
+        enable_controllers(root, "a/b");
+        // A plain file keeps only the beginning: each write begins at 0, memory first, cpu over it.
+        for control in &controls {
+            assert_eq!(fs::read_to_string(control).unwrap(), "+cpuory");
+        }
+        // On already: nothing is written.
+        fs::write(&controls[2], "memory cpu").unwrap();
+        enable_controllers(root, "a/b");
+        assert_eq!(fs::read_to_string(&controls[2]).unwrap(), "memory cpu");
+    }
 }

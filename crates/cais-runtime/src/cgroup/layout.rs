@@ -70,7 +70,8 @@ pub struct Hierarchy {
     pub mount: PathBuf,
 }
 
-/// How control groups are mounted. A machine with any v1 controller that counts is a v1 machine, whatever else there is.
+/// How control groups are mounted. Where both versions are, the one with more of the controllers that limit counts: a
+/// v2 hierarchy beside v1 often has one nobody asks for, as `hugetlb`, and a v2 machine a stray v1 mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// v1 only.
@@ -78,7 +79,7 @@ pub enum Layout {
         /// In the order they were mounted.
         hierarchies: Vec<Hierarchy>,
     },
-    /// v1, and a v2 hierarchy beside it without controllers that count, which goes unused.
+    /// v1, and a v2 hierarchy beside it with fewer controllers, which goes unused.
     Hybrid {
         /// In the order they were mounted.
         hierarchies: Vec<Hierarchy>,
@@ -106,7 +107,7 @@ impl Layout {
         let mounts = parse_mounts(&read("/proc/self/mountinfo")?);
         match mounts {
             (hierarchies, None) if !hierarchies.is_empty() => Ok(Layout::V1 { hierarchies }),
-            (hierarchies, Some(unified)) if !hierarchies.is_empty() => {
+            (hierarchies, Some(unified)) if !unified_counts(&hierarchies, &unified) => {
                 Ok(Layout::Hybrid { hierarchies, unified })
             }
             (_, Some(mount)) => Ok(Layout::V2 { mount, own: parse_own(&read("/proc/self/cgroup")?) }),
@@ -131,6 +132,20 @@ impl Layout {
             Layout::V2 { .. } => &[],
         }
     }
+}
+
+/// Whether v2 has more of the controllers that limit than v1.
+fn unified_counts(hierarchies: &[Hierarchy], unified: &Path) -> bool {
+    if hierarchies.is_empty() {
+        return true;
+    }
+    // One that cannot be read has none.
+    let names = read_text(&unified.join("cgroup.controllers")).unwrap_or_default();
+    let has =
+        |controller: &Controller| names.split_ascii_whitespace().any(|name| name == controller.name(true));
+    let v1 = |controller: &Controller| hierarchies.iter().any(|h| h.controllers.contains(controller));
+    let count = |test: &dyn Fn(&Controller) -> bool| Controller::UNIFIED.iter().filter(|c| test(c)).count();
+    count(&has) > count(&v1)
 }
 
 /// The v1 hierarchies with controllers that count, and where v2 is mounted.
@@ -163,9 +178,10 @@ fn parse_mounts(mountinfo: &str) -> (Vec<Hierarchy>, Option<PathBuf>) {
     (hierarchies, unified)
 }
 
-/// The v2 group in `/proc/self/cgroup`; the root when there is none.
+/// The v2 group in `/proc/self/cgroup`; the root when there is none or it lies outside of our cgroup namespace.
 fn parse_own(groups: &str) -> PathBuf {
-    groups.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").into()
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::"));
+    own.filter(|path| !path.starts_with("/..")).unwrap_or("/").into()
 }
 
 /// A path of mountinfo, where blanks and backslashes are written as three octal digits.
@@ -219,12 +235,29 @@ mod tests {
     }
 
     #[test]
+    fn the_version_with_more_controllers_counts() {
+        let unified = tempfile::tempdir().unwrap();
+        let names = |names: &str| std::fs::write(unified.path().join("cgroup.controllers"), names).unwrap();
+        let (freezer, memory) = ([v1("/f", &[Controller::Freezer])], [v1("/m", &[Controller::Memory])]);
+        assert!(!unified_counts(&memory, unified.path()));
+        assert!(unified_counts(&[], unified.path()));
+        names("hugetlb rdma misc\n");
+        assert!(!unified_counts(&memory, unified.path()));
+        assert!(!unified_counts(&freezer, unified.path()));
+        names("cpuset cpu io memory hugetlb pids\n");
+        assert!(unified_counts(&freezer, unified.path()));
+        names("io\n");
+        assert!(!unified_counts(&memory, unified.path()));
+    }
+
+    #[test]
     fn own_group_and_escapes() {
         assert_eq!(
             parse_own("1:name=systemd:/x\n0::/user.slice/a.scope\n"),
             Path::new("/user.slice/a.scope")
         );
         assert_eq!(parse_own("4:memory:/\n"), Path::new("/"));
+        assert_eq!(parse_own("0::/../other\n"), Path::new("/"));
         for (text, path) in [("/a\\134b", "/a\\b"), ("/a\\", "/a\\"), ("/a\\9é", "/a\\9é")] {
             assert_eq!(unescape(text), Path::new(path));
         }

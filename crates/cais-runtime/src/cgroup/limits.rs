@@ -64,13 +64,13 @@ const SOFT: &str = "Your kernel does not support memory soft limit capabilities 
 const SWAP: &str = "Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.";
 const SWAPPINESS: &str = "Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.";
 const OOM: &str = "Your kernel does not support OomKillDisable. OomKillDisable discarded.";
-const SHARES: &str = "Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.";
-const QUOTA: &str =
-    "Your kernel does not support CPU CFS scheduler or the cgroup is not mounted. CPU period and quota discarded.";
+const SHARES: &str =
+    "Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.";
+const QUOTA: &str = "Your kernel does not support CPU CFS scheduler or the cgroup is not mounted. CPU period and quota discarded.";
 const CPUSET: &str = "Your kernel does not support cpuset or the cgroup is not mounted. CPUset discarded.";
-const PIDS: &str =
-    "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.";
-const WEIGHT: &str = "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.";
+const PIDS: &str = "Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.";
+const WEIGHT: &str =
+    "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.";
 const DEVICES: &str =
     "Your kernel does not support device rules or the cgroup is not mounted. Device access is not limited.";
 
@@ -181,9 +181,9 @@ fn pids(limit: i64) -> String {
 fn check(resources: &Resources) -> Result<(), CgroupError> {
     let Some(both) = nonzero(resources.memory_swap_bytes).filter(|both| *both > 0) else { return Ok(()) };
     match nonzero(resources.memory_bytes) {
-        Some(memory) if memory > both => {
-            Err(CgroupError::Resources { reason: "the limit of memory and swap is lower than that of memory" })
-        }
+        Some(memory) if memory > both => Err(CgroupError::Resources {
+            reason: "the limit of memory and swap is lower than that of memory",
+        }),
         Some(memory) if memory > 0 => Ok(()),
         _ => Err(CgroupError::Resources { reason: "a limit of memory and swap needs a limit of memory" }),
     }
@@ -345,7 +345,8 @@ mod tests {
             Resources { memory_bytes: Some(5), memory_swap_bytes: Some(5), ..Resources::default() };
         assert_eq!(lines(&plan_v2(&resources).unwrap()), ["memory.max=5", "memory.swap.max=0"]);
         for (memory, both) in [(Some(6), 5), (None, 5), (Some(0), 5), (Some(-1), 5)] {
-            let resources = Resources { memory_bytes: memory, memory_swap_bytes: Some(both), ..Resources::default() };
+            let resources =
+                Resources { memory_bytes: memory, memory_swap_bytes: Some(both), ..Resources::default() };
             assert!(matches!(plan_v1(&resources), Err(CgroupError::Resources { .. })), "{memory:?}");
             assert!(matches!(plan_v2(&resources), Err(CgroupError::Resources { .. })), "{memory:?}");
         }

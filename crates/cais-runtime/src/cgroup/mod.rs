@@ -14,7 +14,7 @@ mod layout;
 mod limits;
 mod processes;
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,9 @@ pub use limits::{Resources, Write, effective_rules, plan_v1, plan_v2};
 
 /// Limits at or above this are how v1 says that there is none.
 const NO_LIMIT_BYTES: u64 = i64::MAX as u64 & !0xffff_ffff;
+
+/// More than most files here have.
+const USUAL_BYTES: usize = 16 * 1024;
 
 /// Why something with cgroups did not succeed.
 #[derive(Debug, thiserror::Error)]
@@ -278,8 +281,12 @@ impl Cgroup {
     }
 }
 
+/// A file of the kernel, which tells no size: one read for most. Bytes that are not UTF-8 (mount points of others) are
+/// replaced.
 fn read_text(path: &Path) -> io::Result<String> {
-    fs::read_to_string(path)
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    io::Read::read_to_end(&mut io::Read::take(File::open(path)?, u64::MAX), &mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// One write to an existing file; never creates nor truncates.

@@ -79,7 +79,11 @@ impl Cgroup {
             if !patience.wait() {
                 let count = self.pids()?.len();
                 let (path, waited_ms) = (group.path.clone(), patience.waited_ms());
-                return if count == 0 { Ok(()) } else { Err(CgroupError::StillRunning { path, count, waited_ms }) };
+                return if count == 0 {
+                    Ok(())
+                } else {
+                    Err(CgroupError::StillRunning { path, count, waited_ms })
+                };
             }
         }
     }
@@ -149,7 +153,10 @@ impl Cgroup {
                 return Ok(());
             }
             if !patience.wait() {
-                return Err(CgroupError::NotFrozen { path: group.path.clone(), waited_ms: patience.waited_ms() });
+                return Err(CgroupError::NotFrozen {
+                    path: group.path.clone(),
+                    waited_ms: patience.waited_ms(),
+                });
             }
         }
     }

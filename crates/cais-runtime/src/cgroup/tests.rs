@@ -281,3 +281,39 @@ fn a_group_that_is_gone_has_no_processes() {
     cgroup.kill_all().unwrap();
     assert!(cgroup.freeze().is_err());
 }
+
+#[test]
+fn many_at_once_share_a_parent_that_is_not_there_yet() {
+    let Some(bed) = Bed::v1() else { return };
+    let resources = Resources { cpuset_cpus: Some("0".to_owned()), ..Resources::default() };
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let (bed, resources) = (&bed, &resources);
+            scope.spawn(move || {
+                let (cgroup, _) = bed.create(&format!("many-{number}"), resources);
+                cgroup.open_join().unwrap();
+                cgroup.remove().unwrap();
+            });
+        }
+    });
+    assert_eq!(leftovers(&bed.layout, &bed.parent, false), [] as [&str; 0]);
+}
+
+#[test]
+fn where_nothing_may_be_written_nothing_is_delegated() {
+    // sysfs refuses new directories to everyone.
+    let hierarchy = |controller: Controller| Hierarchy {
+        name: controller.name(false).to_owned(),
+        controllers: vec![controller],
+        mount: "/sys".into(),
+    };
+    let hierarchies = vec![hierarchy(Controller::Memory), hierarchy(Controller::Pids)];
+    for layout in [Layout::V1 { hierarchies }, Layout::V2 { mount: "/sys".into(), own: "/".into() }] {
+        for rootless in [false, true] {
+            let place = Placement { parent: "cais-test-refused", id: "a", rootless };
+            let refused = Cgroup::create(&layout, place, &Resources::default(), &mut Vec::new());
+            assert!(matches!(refused, Err(CgroupError::NotDelegated { .. })), "{refused:?}");
+            assert!(Cgroup::find(&layout, place).is_none());
+        }
+    }
+}

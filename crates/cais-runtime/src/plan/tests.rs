@@ -16,7 +16,12 @@ fn process() -> Process {
         workdir: "/srv".into(),
         user: "app:staff".into(),
         groups: vec!["10".into()],
-        capabilities: Capabilities { bounding: caps, effective: caps, permitted: caps, ..Capabilities::default() },
+        capabilities: Capabilities {
+            bounding: caps,
+            effective: caps,
+            permitted: caps,
+            ..Capabilities::default()
+        },
         no_new_privileges: false,
         seccomp: Some(vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]),
         apparmor: None,
@@ -50,7 +55,11 @@ fn launch() -> Launch {
         hostname: "box".into(),
         domainname: None,
         network: Network::Own,
-        cgroup: CgroupPlan { join: vec![12, 13], views: vec![("memory".into(), "/g/memory".into())], unified: false },
+        cgroup: CgroupPlan {
+            join: vec![12, 13],
+            views: vec![("memory".into(), "/g/memory".into())],
+            unified: false,
+        },
         mounts: vec![bind("/h/deep", "/data/deep"), bind("/h/data", "/data")],
         nodes: vec![Node {
             source: PathBuf::from("/dev/zero"),
@@ -101,7 +110,9 @@ fn words(steps: &PlanWriter) -> Vec<String> {
             let name = format!("{step:?}").split([' ', '{']).next().unwrap_or_default().to_owned();
             let text = |s: Str<'_>| String::from_utf8_lossy(s.0).into_owned();
             match step {
-                Step::Attach { target, .. } | Step::Mount { target, .. } => format!("{name} {}", text(target)),
+                Step::Attach { target, .. } | Step::Mount { target, .. } => {
+                    format!("{name} {}", text(target))
+                }
                 Step::MakeNode { path, .. } | Step::BindNode { path, .. } => format!("{name} {}", text(path)),
                 Step::WriteFile { path, .. } | Step::Chdir { path, .. } => format!("{name} {}", text(path)),
                 _ => name,
@@ -116,7 +127,12 @@ fn position(words: &[String], word: &str) -> usize {
 
 fn assert_order(words: &[String], order: &[&str]) {
     for pair in order.windows(2) {
-        assert!(position(words, pair[0]) < position(words, pair[1]), "{} before {}: {words:#?}", pair[0], pair[1]);
+        assert!(
+            position(words, pair[0]) < position(words, pair[1]),
+            "{} before {}: {words:#?}",
+            pair[0],
+            pair[1]
+        );
     }
 }
 
@@ -189,7 +205,13 @@ fn rootless_binds_devices_instead_of_making_them() {
 
 #[test]
 fn exec_hides_before_it_enters() {
-    let launch = ExecLaunch { pidfd: 5, namespaces: exec_namespaces(false), join: vec![7], tty: false, process: process() };
+    let launch = ExecLaunch {
+        pidfd: 5,
+        namespaces: exec_namespaces(false),
+        join: vec![7],
+        tty: false,
+        process: process(),
+    };
     let words = words(&exec(&launch).expect("plans").steps);
     assert_order(&words, &["JoinCgroup", "Undumpable", "SetNs", "Stdio", "User", "SwitchUser", "Exec"]);
 }

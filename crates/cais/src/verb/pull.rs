@@ -39,11 +39,16 @@ fn pulled_name(view: &ImageView, typed: &str) -> String {
     if names().any(|name| *name == canonical) {
         return canonical;
     }
-    let same_place = |name: &&String| {
-        Reference::parse(name)
-            .is_ok_and(|found| (&found.tag, &found.digest) == (&typed_reference.tag, &typed_reference.digest))
+    // An alias or a search registry has led elsewhere, which is seldom Docker Hub.
+    let place = |name: &&String| {
+        let found = Reference::parse(name).ok()?;
+        let same = (&found.tag, &found.digest) == (&typed_reference.tag, &typed_reference.digest);
+        same.then_some(found.registry == typed_reference.registry)
     };
-    names().rfind(same_place).cloned().unwrap_or(canonical)
+    let led_to = names()
+        .filter_map(|name| Some((place(&name)?, name)))
+        .min_by_key(|(same_registry, _)| *same_registry);
+    led_to.map_or(canonical, |(_, name)| name.clone())
 }
 
 #[cfg(test)]
@@ -57,7 +62,9 @@ mod tests {
         let digest = Digest::sha256(b"m");
         let view = ImageView {
             id: Digest::sha256(b"c"),
-            names: vec!["docker.io/library/a:1".into(), "registry.test:5000/x/a:latest".into()],
+            names: ["docker.io/library/a:1", "docker.io/library/b:latest", "registry.test:5000/x/a:latest"]
+                .map(Into::into)
+                .into(),
             digests: vec![format!("docker.io/library/a@{digest}")],
             created: None,
             size_bytes: 0,

@@ -6,11 +6,11 @@ use cais_test::e2e;
 fn a_created_container_starts_later() {
     e2e(|cais| {
         cais.mark();
-        let id = cais.ok("create --name c busybox sh -c 'echo ran; exit 3'");
+        let id = cais.ok("create --name c1 busybox sh -c 'echo ran; exit 3'");
         assert_eq!(id.len(), 64);
-        assert_eq!(cais.inspect("c", "{{.State.Status}} {{.State.Pid}}"), "created 0");
-        cais.fails(3, "start -a c").prints("ran");
-        cais.ok("rm c");
+        assert_eq!(cais.inspect("c1", "{{.State.Status}} {{.State.Pid}}"), "created 0");
+        cais.fails(3, "start -a c1").prints("ran");
+        cais.ok("rm c1");
         cais.assert_nothing_left();
     });
 }
@@ -19,8 +19,8 @@ fn a_created_container_starts_later() {
 fn a_created_container_can_be_removed_unstarted() {
     e2e(|cais| {
         cais.mark();
-        cais.ok("create --name c -v /data --tmpfs /t -p 8080:80 busybox true");
-        cais.ok("rm -v c");
+        cais.ok("create --name c1 -v /data --tmpfs /t -p 8080:80 busybox true");
+        cais.ok("rm -v c1");
         cais.assert_nothing_left();
     });
 }

@@ -7,16 +7,16 @@ use cais_test::pty::Terminal;
 fn exec_runs_beside_init_in_the_same_namespaces() {
     e2e(|cais| {
         cais.mark();
-        cais.ok("run -d --name e --hostname ship busybox sleep 1000");
-        assert_eq!(cais.ok("exec e hostname"), "ship");
-        assert!(cais.ok("exec e ps -o args").contains("sleep 1000"));
+        cais.ok("run -d --name e1 --hostname ship busybox sleep 1000");
+        assert_eq!(cais.ok("exec e1 hostname"), "ship");
+        assert!(cais.ok("exec e1 ps -o args").contains("sleep 1000"));
         for kind in ["mnt", "pid", "net", "ipc", "uts", "cgroup"] {
             let link = format!("readlink /proc/1/ns/{kind}; readlink /proc/self/ns/{kind}");
-            let output = cais.cmd("exec e sh -c").arg(link).ok();
+            let output = cais.cmd("exec e1 sh -c").arg(link).ok();
             let (first, second) = output.split_once('\n').unwrap();
             assert_eq!(first, second);
         }
-        cais.ok("rm -f e");
+        cais.ok("rm -f e1");
         cais.assert_nothing_left();
     });
 }
@@ -24,17 +24,17 @@ fn exec_runs_beside_init_in_the_same_namespaces() {
 #[test]
 fn status_codes_are_those_of_run() {
     e2e(|cais| {
-        cais.ok("run -d --name e busybox sleep 1000");
-        cais.fails(0, "exec e true");
-        cais.fails(7, "exec e sh -c 'exit 7'");
-        cais.fails(137, "exec e sh -c 'kill -9 $$'");
-        cais.fails(127, "exec e no-such-program").one_clear_error().says("no-such-program");
-        cais.fails(126, "exec e /etc/passwd").one_clear_error();
+        cais.ok("run -d --name e1 busybox sleep 1000");
+        cais.fails(0, "exec e1 true");
+        cais.fails(7, "exec e1 sh -c 'exit 7'");
+        cais.fails(137, "exec e1 sh -c 'kill -9 $$'");
+        cais.fails(127, "exec e1 no-such-program").one_clear_error().says("no-such-program");
+        cais.fails(126, "exec e1 /etc/passwd").one_clear_error();
         let finished = cais.cmd("exec no-such-container true").output();
         assert_ne!(finished.status(), 0);
         finished.one_clear_error().says("no-such-container");
-        cais.ok("create --name c busybox");
-        let finished = cais.cmd("exec c true").output();
+        cais.ok("create --name c1 busybox");
+        let finished = cais.cmd("exec c1 true").output();
         assert_ne!(finished.status(), 0);
         finished.one_clear_error().says("not running");
     });
@@ -43,36 +43,36 @@ fn status_codes_are_those_of_run() {
 #[test]
 fn settings_are_the_containers_unless_given() {
     e2e(|cais| {
-        cais.ok("run -d --name e -e FROM=container -w /tmp -u quay busybox sleep 1000");
-        assert_eq!(cais.ok("exec e sh -c 'echo $FROM $(pwd) $(id -u)'"), "container /tmp 1000");
+        cais.ok("run -d --name e1 -e FROM=container -w /tmp -u quay busybox sleep 1000");
+        assert_eq!(cais.ok("exec e1 sh -c 'echo $FROM $(pwd) $(id -u)'"), "container /tmp 1000");
         assert_eq!(
-            cais.ok("exec -e FROM=exec -e NEW=1 -w /etc -u root e sh -c 'echo $FROM $NEW $(pwd) $(id -u)'"),
+            cais.ok("exec -e FROM=exec -e NEW=1 -w /etc -u root e1 sh -c 'echo $FROM $NEW $(pwd) $(id -u)'"),
             "exec 1 /etc 0"
         );
-        assert_eq!(cais.ok("exec -u 4711:4712 e sh -c 'echo $(id -u):$(id -g)'"), "4711:4712");
+        assert_eq!(cais.ok("exec -u 4711:4712 e1 sh -c 'echo $(id -u):$(id -g)'"), "4711:4712");
     });
 }
 
 #[test]
 fn streams_are_binary_safe() {
     e2e(|cais| {
-        cais.ok("run -d --name e busybox sleep 1000");
+        cais.ok("run -d --name e1 busybox sleep 1000");
         let bytes: Vec<u8> =
             (0..4_000_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        let finished = cais.cmd("exec -i e cat").stdin(bytes.clone()).output().code(0);
+        let finished = cais.cmd("exec -i e1 cat").stdin(bytes.clone()).output().code(0);
         assert!(finished.stdout == bytes);
-        let finished = cais.cmd("exec e sh -c 'echo out; echo err >&2'").output().code(0);
+        let finished = cais.cmd("exec e1 sh -c 'echo out; echo err >&2'").output().code(0);
         assert_eq!((finished.stdout_text().as_str(), finished.stderr_text().as_str()), ("out", "err"));
-        cais.cmd("exec e cat").stdin("not read").output().code(0).prints("");
+        cais.cmd("exec e1 cat").stdin("not read").output().code(0).prints("");
     });
 }
 
 #[test]
 fn a_terminal_can_be_had() {
     e2e(|cais| {
-        cais.ok("run -d --name e busybox sleep 1000");
+        cais.ok("run -d --name e1 busybox sleep 1000");
         let mut terminal =
-            Terminal::start(&cais.cmd("exec -it e sh -c 'tty; stty size; read x; exit 8'"), 30, 90);
+            Terminal::start(&cais.cmd("exec -it e1 sh -c 'tty; stty size; read x; exit 8'"), 30, 90);
         terminal.expect("30 90");
         terminal.send("\n");
         assert_eq!(terminal.wait(), 8);
@@ -82,10 +82,10 @@ fn a_terminal_can_be_had() {
 #[test]
 fn detached_exec_goes_on_alone() {
     e2e(|cais| {
-        cais.ok("run -d --name e busybox sleep 1000");
-        assert_eq!(cais.ok("exec -d e sh -c 'sleep 0.2; touch /done'"), "");
+        cais.ok("run -d --name e1 busybox sleep 1000");
+        assert_eq!(cais.ok("exec -d e1 sh -c 'sleep 0.2; touch /done'"), "");
         cais_test::wait_until("the detached program has worked", || {
-            cais.cmd("exec e test -e /done").output().status() == 0
+            cais.cmd("exec e1 test -e /done").output().status() == 0
         });
     });
 }
@@ -93,16 +93,16 @@ fn detached_exec_goes_on_alone() {
 #[test]
 fn exec_has_the_containers_confinement() {
     e2e(|cais| {
-        cais.ok("run -d --name e busybox sleep 1000");
+        cais.ok("run -d --name e1 busybox sleep 1000");
         let fields = "Seccomp:|NoNewPrivs:|CapBnd:|CapEff:";
-        let of = |who: &str| cais.cmd("exec e grep -E").arg(fields).arg(format!("/proc/{who}/status")).ok();
+        let of = |who: &str| cais.cmd("exec e1 grep -E").arg(fields).arg(format!("/proc/{who}/status")).ok();
         assert_eq!(of("1"), of("self"));
         assert!(of("self").contains("Seccomp:\t2"));
         assert_ne!(
-            cais.ok("exec --privileged e grep CapEff /proc/self/status"),
-            cais.ok("exec e grep CapEff /proc/self/status")
+            cais.ok("exec --privileged e1 grep CapEff /proc/self/status"),
+            cais.ok("exec e1 grep CapEff /proc/self/status")
         );
-        let cgroup = |who: &str| cais.cmd("exec e cat").arg(format!("/proc/{who}/cgroup")).ok();
+        let cgroup = |who: &str| cais.cmd("exec e1 cat").arg(format!("/proc/{who}/cgroup")).ok();
         assert_eq!(cgroup("1"), cgroup("self"));
     });
 }
@@ -111,12 +111,12 @@ fn exec_has_the_containers_confinement() {
 fn the_end_of_the_container_ends_its_execs() {
     e2e(|cais| {
         cais.mark();
-        cais.ok("run -d --name e busybox sleep 1000");
-        let running = cais.cmd("exec e sh -c 'touch /up; sleep 1000'").spawn();
-        cais_test::wait_until("exec is up", || cais.cmd("exec e test -e /up").output().status() == 0);
-        cais.ok("kill e");
+        cais.ok("run -d --name e1 busybox sleep 1000");
+        let running = cais.cmd("exec e1 sh -c 'touch /up; sleep 1000'").spawn();
+        cais_test::wait_until("exec is up", || cais.cmd("exec e1 test -e /up").output().status() == 0);
+        cais.ok("kill e1");
         assert_eq!(running.wait().status(), 137);
-        cais.ok("rm e");
+        cais.ok("rm e1");
         cais.assert_nothing_left();
     });
 }

@@ -57,12 +57,12 @@ fn the_command_line_is_killed_at_any_point_of_run() {
 fn the_command_line_is_killed_while_attached() {
     e2e(|cais| {
         cais.mark();
-        let run = cais.cmd("run --name a busybox sh -c 'echo up; sleep 1000'").spawn();
-        cais.wait_for_log("a", "up");
+        let run = cais.cmd("run --name a1 busybox sh -c 'echo up; sleep 1000'").spawn();
+        cais.wait_for_log("a1", "up");
         run.signal(Signal::KILL);
         run.wait();
-        assert_eq!(cais.inspect("a", "{{.State.Status}}"), "running", "the container goes on");
-        cais.ok("rm -f a");
+        assert_eq!(cais.inspect("a1", "{{.State.Status}}"), "running", "the container goes on");
+        cais.ok("rm -f a1");
         cais.assert_nothing_left();
     });
 }
@@ -71,18 +71,18 @@ fn the_command_line_is_killed_while_attached() {
 fn the_monitor_is_killed() {
     e2e(|cais| {
         cais.mark();
-        cais.ok("run -d --name m -p 8080:80 busybox sleep 1000");
-        let init: u32 = cais.inspect("m", "{{.State.Pid}}").parse().unwrap();
+        cais.ok("run -d --name m1 -p 8080:80 busybox sleep 1000");
+        let init: u32 = cais.inspect("m1", "{{.State.Pid}}").parse().unwrap();
         kill(parent_of(init));
         cais_test::wait_until("the next look tells the truth", || {
-            cais.inspect("m", "{{.State.Running}}") == "false"
+            cais.inspect("m1", "{{.State.Running}}") == "false"
         });
-        assert!(!cais.ok("ps --format {{.Names}}").contains('m'));
+        assert!(!cais.ok("ps --format {{.Names}}").contains("m1"));
         cais.ok("system check --repair");
         cais_test::wait_until("its init is gone", || !Path::new(&format!("/proc/{init}")).exists());
-        cais.ok("start m");
-        assert_eq!(cais.inspect("m", "{{.State.Running}}"), "true");
-        cais.ok("rm -f m");
+        cais.ok("start m1");
+        assert_eq!(cais.inspect("m1", "{{.State.Running}}"), "true");
+        cais.ok("rm -f m1");
         cais.assert_nothing_left();
     });
 }
@@ -157,10 +157,10 @@ fn a_full_disk_is_one_error_and_no_image() {
 #[test]
 fn a_read_only_store_can_still_be_read() {
     e2e(|cais| {
-        cais.ok("create --name c busybox");
+        cais.ok("create --name c1 busybox");
         Invocation::new("mount", "--bind").arg(cais.root()).arg(cais.root()).ok();
         Invocation::new("mount", "-o remount,bind,ro").arg(cais.root()).ok();
-        assert_eq!(cais.ok("ps -a --format {{.Names}}"), "c");
+        assert_eq!(cais.ok("ps -a --format {{.Names}}"), "c1");
         assert_eq!(cais.ok("images -q").lines().count(), 1);
         cais.fails(125, "run --rm busybox true").one_clear_error();
         Invocation::new("umount", "").arg(cais.root()).ok();
@@ -170,8 +170,8 @@ fn a_read_only_store_can_still_be_read() {
 #[test]
 fn after_a_reboot_everything_is_rebuilt() {
     e2e(|cais| {
-        cais.ok("run -d --name b -v keep:/d busybox sh -c 'echo $$ >/d/pid; sleep 1000'");
-        let init: u32 = cais.inspect("b", "{{.State.Pid}}").parse().unwrap();
+        cais.ok("run -d --name b1 -v keep:/d busybox sh -c 'echo $$ >/d/pid; sleep 1000'");
+        let init: u32 = cais.inspect("b1", "{{.State.Pid}}").parse().unwrap();
         // A reboot takes all processes, mounts and the run directory.
         let shim = parent_of(init);
         kill(shim);
@@ -185,9 +185,9 @@ fn after_a_reboot_everything_is_rebuilt() {
             }
         }
         fs::remove_dir_all(cais.run_root()).unwrap();
-        assert_eq!(cais.inspect("b", "{{.State.Running}}"), "false");
-        cais.ok("start b");
-        assert_eq!(cais.ok("exec b cat /d/pid"), "1");
+        assert_eq!(cais.inspect("b1", "{{.State.Running}}"), "false");
+        cais.ok("start b1");
+        assert_eq!(cais.ok("exec b1 cat /d/pid"), "1");
     });
 }
 

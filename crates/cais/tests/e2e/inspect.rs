@@ -5,11 +5,11 @@ use cais_test::e2e;
 #[test]
 fn containers_have_dockers_keys() {
     e2e(|cais| {
-        let id = cais.ok("run -d --name i --hostname ship -e A=1 -m 64m --cpus 0.5 -v /data:/data:ro -p 127.0.0.1:8081:80 --label k=v --init busybox sleep 1000");
-        let json: serde_json::Value = serde_json::from_str(&cais.ok("inspect i")).unwrap();
+        let id = cais.ok("run -d --name i1 --hostname ship -e A=1 -m 64m --cpus 0.5 -v /data:/data:ro -p 127.0.0.1:8081:80 --label k=v --init busybox sleep 1000");
+        let json: serde_json::Value = serde_json::from_str(&cais.ok("inspect i1")).unwrap();
         let i = &json[0];
         assert_eq!(i["Id"], id);
-        assert_eq!(i["Name"], "/i");
+        assert_eq!(i["Name"], "/i1");
         assert_eq!(i["Path"], "sleep");
         assert_eq!(i["Args"][0], "1000");
         assert_eq!(i["State"]["Status"], "running");
@@ -33,15 +33,13 @@ fn containers_have_dockers_keys() {
 #[test]
 fn formats_reach_into_the_document() {
     e2e(|cais| {
-        cais.ok("create --name i -e A=1 busybox");
-        assert_eq!(cais.inspect("i", "{{.State.Status}}|{{.Config.Image}}"), "created|busybox");
-        assert_eq!(
-            cais.inspect("i", "{{range .Config.Env}}{{println .}}{{end}}").lines().last(),
-            Some("A=1")
-        );
-        let state: serde_json::Value = serde_json::from_str(&cais.inspect("i", "{{json .State}}")).unwrap();
+        cais.ok("create --name i1 -e A=1 busybox");
+        assert_eq!(cais.inspect("i1", "{{.State.Status}}|{{.Config.Image}}"), "created|busybox");
+        let env = cais.inspect("i1", "{{range .Config.Env}}{{println .}}{{end}}");
+        assert!(env.lines().count() == 2 && env.lines().any(|line| line == "A=1"), "{env}");
+        let state: serde_json::Value = serde_json::from_str(&cais.inspect("i1", "{{json .State}}")).unwrap();
         assert_eq!(state["Status"], "created");
-        cais.fails(1, "inspect --format '{{.No.Such}}' i").one_clear_error();
+        cais.fails(1, "inspect --format '{{.No.Such}}' i1").one_clear_error();
     });
 }
 
@@ -62,14 +60,14 @@ fn images_and_missing_objects() {
 #[test]
 fn the_latest_exit_is_told() {
     e2e(|cais| {
-        cais.fails(3, "run --name i busybox sh -c 'exit 3'");
+        cais.fails(3, "run --name i1 busybox sh -c 'exit 3'");
         assert_eq!(
             cais.inspect(
-                "i",
+                "i1",
                 "{{.State.Status}} {{.State.ExitCode}} {{.State.Running}} {{.State.Pid}} {{.State.OOMKilled}}"
             ),
             "exited 3 false 0 false"
         );
-        assert!(cais.inspect("i", "{{.State.FinishedAt}}") > cais.inspect("i", "{{.State.StartedAt}}"));
+        assert!(cais.inspect("i1", "{{.State.FinishedAt}}") > cais.inspect("i1", "{{.State.StartedAt}}"));
     });
 }

@@ -93,11 +93,11 @@ fn cpu_quota_shares_and_set() {
 fn exec_counts_with_its_container() {
     e2e(|cais| {
         if has("pids") {
-            cais.ok("run -d --name e --pids-limit 20 busybox sleep 1000");
+            cais.ok("run -d --name e1 --pids-limit 20 busybox sleep 1000");
             let current = || {
                 let script =
                     "cat /sys/fs/cgroup/pids/pids.current 2>/dev/null || cat /sys/fs/cgroup/pids.current";
-                cais.cmd("exec e sh -c").arg(script).ok().parse::<u32>().unwrap()
+                cais.cmd("exec e1 sh -c").arg(script).ok().parse::<u32>().unwrap()
             };
             assert!(current() >= 2, "init and exec'd shell");
         }

@@ -5,9 +5,9 @@ use cais_test::e2e;
 #[test]
 fn streams_are_kept_apart_and_whole() {
     e2e(|cais| {
-        cais.ok("run -d --name l busybox sh -c 'echo one; echo two >&2; printf \"no newline\"; head -c 100000 /dev/zero >&2'");
-        cais.ok("wait l");
-        let finished = cais.cmd("logs l").output().code(0);
+        cais.ok("run -d --name l1 busybox sh -c 'echo one; echo two >&2; printf \"no newline\"; head -c 100000 /dev/zero >&2'");
+        cais.ok("wait l1");
+        let finished = cais.cmd("logs l1").output().code(0);
         assert_eq!(finished.stdout, b"one\nno newline");
         assert_eq!(finished.stderr.len(), 4 + 100_000);
         assert!(finished.stderr.starts_with(b"two\n\0\0"));
@@ -17,41 +17,40 @@ fn streams_are_kept_apart_and_whole() {
 #[test]
 fn tail_counts_lines() {
     e2e(|cais| {
-        cais.ok("run --name l busybox sh -c 'for i in 1 2 3 4 5; do echo $i; done'");
-        assert_eq!(cais.ok("logs --tail 2 l"), "4\n5");
-        assert_eq!(cais.ok("logs -n 0 l"), "");
-        assert_eq!(cais.ok("logs --tail all l"), "1\n2\n3\n4\n5");
-        assert_eq!(cais.ok("logs --tail 99 l"), "1\n2\n3\n4\n5");
-        cais.fails(1, "logs --tail some l").one_clear_error();
+        cais.ok("run --name l1 busybox sh -c 'for i in 1 2 3 4 5; do echo $i; done'");
+        assert_eq!(cais.ok("logs --tail 2 l1"), "4\n5");
+        assert_eq!(cais.ok("logs -n 0 l1"), "");
+        assert_eq!(cais.ok("logs --tail all l1"), "1\n2\n3\n4\n5");
+        assert_eq!(cais.ok("logs --tail 99 l1"), "1\n2\n3\n4\n5");
     });
 }
 
 #[test]
 fn timestamps_bound_since_and_until() {
     e2e(|cais| {
-        cais.ok("run --name l busybox sh -c 'echo early; sleep 1.2; echo late'");
-        let stamped = cais.ok("logs -t l");
+        cais.ok("run --name l1 busybox sh -c 'echo early; sleep 1.2; echo late'");
+        let stamped = cais.ok("logs -t l1");
         let lines: Vec<&str> = stamped.lines().collect();
         assert_eq!(lines.len(), 2);
         let (time, text) = lines[1].split_once(' ').unwrap();
         assert_eq!(text, "late");
         assert!(time.len() >= 20 && time.contains('T') && time.ends_with('Z'), "{time}");
-        assert_eq!(cais.ok(&format!("logs --since {time} l")), "late");
+        assert_eq!(cais.ok(&format!("logs --since {time} l1")), "late");
         let early = lines[0].split(' ').next().unwrap();
-        assert_eq!(cais.ok(&format!("logs --until {early} l")), "early");
-        assert_eq!(cais.ok("logs --since 1h l"), "early\nlate");
-        assert_eq!(cais.ok("logs --until 1h l"), "");
-        cais.fails(1, "logs --since yesterday-ish l").one_clear_error().says("yesterday-ish");
+        assert_eq!(cais.ok(&format!("logs --until {early} l1")), "early");
+        assert_eq!(cais.ok("logs --since 1h l1"), "early\nlate");
+        assert_eq!(cais.ok("logs --until 1h l1"), "");
+        cais.fails(1, "logs --since yesterday-ish l1").one_clear_error().says("yesterday-ish");
     });
 }
 
 #[test]
 fn following_ends_with_the_container() {
     e2e(|cais| {
-        cais.ok("run -d -i --name l busybox sh -c 'echo begin; while [ ! -e /go ]; do sleep 0.05; done; echo end'");
-        cais.wait_for_log("l", "begin");
-        let follower = cais.cmd("logs -f l").spawn();
-        let late = cais.cmd("logs -f --tail 0 l").spawn();
+        cais.ok("run -d -i --name l1 busybox sh -c 'echo begin; while [ ! -e /go ]; do sleep 0.05; done; echo end'");
+        cais.wait_for_log("l1", "begin");
+        let follower = cais.cmd("logs -f l1").spawn();
+        let late = cais.cmd("logs -f --tail 0 l1").spawn();
         // Both must be reading before the last line is written: they hold the log open.
         for running in [&follower, &late] {
             let fds = format!("/proc/{}/fd", running.pid());
@@ -63,7 +62,7 @@ fn following_ends_with_the_container() {
                     .any(|fd| std::fs::read_link(fd.path()).is_ok_and(|path| path.starts_with(cais.folder())))
             });
         }
-        cais.ok("exec l touch /go");
+        cais.ok("exec l1 touch /go");
         follower.wait().code(0).prints("begin\nend");
         late.wait().code(0).prints("end");
     });
@@ -73,17 +72,17 @@ fn following_ends_with_the_container() {
 fn logs_of_nothing_are_an_error() {
     e2e(|cais| {
         cais.fails(1, "logs no-such-container").one_clear_error().says("no-such-container");
-        cais.ok("create --name c busybox");
-        assert_eq!(cais.ok("logs c"), "");
+        cais.ok("create --name c1 busybox");
+        assert_eq!(cais.ok("logs c1"), "");
     });
 }
 
 #[test]
 fn a_terminal_is_logged_as_one_stream() {
     e2e(|cais| {
-        cais.ok("run -d -t --name l busybox sh -c 'echo out; echo err >&2'");
-        cais.ok("wait l");
-        let finished = cais.cmd("logs l").output().code(0);
+        cais.ok("run -d -t --name l1 busybox sh -c 'echo out; echo err >&2'");
+        cais.ok("wait l1");
+        let finished = cais.cmd("logs l1").output().code(0);
         assert_eq!(finished.stdout, b"out\r\nerr\r\n");
         assert_eq!(finished.stderr, b"");
     });

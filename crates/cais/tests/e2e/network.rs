@@ -34,17 +34,17 @@ fn address_of(cais: &Cais, container: &str) -> String {
 fn the_bridge_connects_containers_and_host() {
     e2e(|cais| {
         cais.mark();
-        serve(cais, "a", "");
-        serve(cais, "b", "");
-        let (a, b) = (address_of(cais, "a"), address_of(cais, "b"));
+        serve(cais, "a1", "");
+        serve(cais, "b1", "");
+        let (a, b) = (address_of(cais, "a1"), address_of(cais, "b1"));
         assert_ne!(a, b);
-        assert_eq!(answer(cais, &format!("{a}:80")), "a");
-        assert_eq!(cais.ok(&format!("exec a nc {b} 80")), "b");
-        let route = cais.ok("exec a ip route");
-        let gateway = cais.inspect("a", "{{.NetworkSettings.Networks.bridge.Gateway}}");
+        assert_eq!(answer(cais, &format!("{a}:80")), "a1");
+        assert_eq!(cais.ok(&format!("exec a1 nc {b} 80")), "b1");
+        let route = cais.ok("exec a1 ip route");
+        let gateway = cais.inspect("a1", "{{.NetworkSettings.Networks.bridge.Gateway}}");
         assert!(route.contains(&format!("default via {gateway} dev eth0")), "{route}");
-        assert!(cais.ok(&format!("exec a ping -c 1 -W 5 {gateway}")).contains("1 packets received"));
-        cais.ok("rm -f a b");
+        assert!(cais.ok(&format!("exec a1 ping -c 1 -W 5 {gateway}")).contains("1 packets received"));
+        cais.ok("rm -f a1 b1");
         cais.assert_nothing_left();
     });
 }
@@ -103,7 +103,7 @@ fn udp_is_published_too() {
         cais.cmd("load -q -i").arg(&archive).ok();
         let script = "socket(S, PF_INET, SOCK_DGRAM, 17); bind(S, sockaddr_in(9000, INADDR_ANY)) or die; \
             while (defined(my $from = recv(S, my $text, 1500, 0))) { send(S, \"echo:$text\", 0, $from) }";
-        cais.cmd("run -d --name u -p 9001:9000/udp debian:test perl -MSocket -e").arg(script).ok();
+        cais.cmd("run -d --name u1 -p 9001:9000/udp debian:test perl -MSocket -e").arg(script).ok();
         for host in ["127.0.0.1", HOST_ADDRESS] {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();

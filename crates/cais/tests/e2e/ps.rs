@@ -56,14 +56,14 @@ fn filters_choose() {
 #[test]
 fn formats_are_templates_or_json() {
     e2e(|cais| {
-        let id = cais.ok("run -d --name f --label a=1 -p 127.0.0.1:8080:80 busybox sleep 1000");
+        let id = cais.ok("run -d --name f1 --label a=1 -p 127.0.0.1:8080:80 busybox sleep 1000");
         assert_eq!(
             cais.ok("ps --format '{{.ID}} {{.Image}} {{.Ports}} {{.State}} {{.Label \"a\"}}'"),
             format!("{} busybox 127.0.0.1:8080->80/tcp running 1", &id[..12])
         );
         assert_eq!(cais.ok("ps --format 'table {{.Names}}\t{{.Image}}'").lines().count(), 2);
         let json: serde_json::Value = serde_json::from_str(&cais.ok("ps --format json")).unwrap();
-        assert_eq!(json["Names"], "f");
+        assert_eq!(json["Names"], "f1");
         assert_eq!(json["ID"], id[..12]);
         assert_eq!(json["Labels"], "a=1");
         cais.fails(1, "ps --format '{{.NoSuchField}}'").one_clear_error().says("NoSuchField");

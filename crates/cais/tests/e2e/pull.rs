@@ -281,6 +281,8 @@ fn a_proxy_is_used_for_other_hosts() {
     e2e_empty(|cais| {
         let proxy = FakeRegistry::start(Login::Open);
         proxy.add("far", "v1", &image().build());
+        // Without the proxy nobody answers there.
+        fs::write("/etc/hosts", "127.0.0.1 localhost far.test\n").unwrap();
         fs::create_dir_all("/etc/containers").unwrap();
         fs::write(
             "/etc/containers/registries.conf",

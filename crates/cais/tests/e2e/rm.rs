@@ -6,10 +6,10 @@ use cais_test::e2e;
 fn a_running_container_needs_force() {
     e2e(|cais| {
         cais.mark();
-        cais.ok("run -d --name r -p 8080:80 -v /data --tmpfs /t busybox sleep 1000");
-        cais.fails(1, "rm r").one_clear_error().says("running");
-        assert_eq!(cais.ok("rm -f -v r"), "r");
-        cais.fails(1, "rm r").one_clear_error().says("r");
+        cais.ok("run -d --name r1 -p 8080:80 -v /data --tmpfs /t busybox sleep 1000");
+        cais.fails(1, "rm r1").one_clear_error().says("running");
+        assert_eq!(cais.ok("rm -f -v r1"), "r1");
+        cais.fails(1, "rm r1").one_clear_error().says("r1");
         assert_eq!(cais.ok("ps -aq"), "");
         cais.assert_nothing_left();
     });
@@ -25,8 +25,8 @@ fn forced_removal_of_nothing_is_no_error() {
 #[test]
 fn named_volumes_survive() {
     e2e(|cais| {
-        cais.ok("run --name v -v kept:/a -v /b busybox true");
-        cais.ok("rm -v v");
+        cais.ok("run --name v1 -v kept:/a -v /b busybox true");
+        cais.ok("rm -v v1");
         assert_eq!(cais.ok("volume ls -q"), "kept");
     });
 }

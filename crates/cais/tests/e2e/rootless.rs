@@ -107,14 +107,14 @@ fn one_id_is_enough() {
 fn the_life_of_a_container() {
     e2e_empty(|cais| {
         let Some(sailor) = Sailor::new(cais, true) else { return };
-        let id = sailor.ok("run -d --name r --network none -v data:/d busybox sh -c 'echo up; sleep 1000'");
-        cais_test::wait_until("its log", || sailor.ok("logs r") == "up");
+        let id = sailor.ok("run -d --name r1 --network none -v data:/d busybox sh -c 'echo up; sleep 1000'");
+        cais_test::wait_until("its log", || sailor.ok("logs r1") == "up");
         assert_eq!(sailor.ok("ps -q --no-trunc"), id);
-        assert_eq!(sailor.ok("exec r id -u"), "0");
-        sailor.cmd("exec r sh -c 'exit 4'").output().code(4);
-        sailor.ok("stop -t 0 r");
-        assert_eq!(sailor.ok("inspect --format {{.State.ExitCode}} r"), "137");
-        sailor.ok("rm r");
+        assert_eq!(sailor.ok("exec r1 id -u"), "0");
+        sailor.cmd("exec r1 sh -c 'exit 4'").output().code(4);
+        sailor.ok("stop -t 0 r1");
+        assert_eq!(sailor.ok("inspect --format {{.State.ExitCode}} r1"), "137");
+        sailor.ok("rm r1");
         assert_eq!(sailor.ok("ps -aq"), "");
         assert_eq!(sailor.ok("volume ls -q"), "data");
         sailor.cmd("run --rm --network none busybox no-such-program").output().code(127).one_clear_error();

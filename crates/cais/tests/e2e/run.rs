@@ -154,12 +154,12 @@ fn entrypoint_replaces_and_clears() {
 fn detached_prints_the_id_alone() {
     e2e(|cais| {
         cais.mark();
-        let finished = cais.cmd("run -d --name d busybox sleep 1000").output().code(0);
+        let finished = cais.cmd("run -d --name d1 busybox sleep 1000").output().code(0);
         let id = finished.stdout_text();
         assert!(id.len() == 64 && id.bytes().all(|b| b.is_ascii_hexdigit()), "{id}");
         assert_eq!(finished.stderr_text(), "");
-        assert_eq!(cais.inspect("d", "{{.Id}} {{.State.Running}} {{.Name}}"), format!("{id} true /d"));
-        cais.ok("rm -f d");
+        assert_eq!(cais.inspect("d1", "{{.Id}} {{.State.Running}} {{.Name}}"), format!("{id} true /d1"));
+        cais.ok("rm -f d1");
         cais.assert_nothing_left();
     });
 }
@@ -225,13 +225,13 @@ fn a_plain_directory_can_be_run() {
 #[test]
 fn init_reaps_and_forwards_signals() {
     e2e(|cais| {
-        cais.ok("run -d --name i --init busybox sh -c '(sleep 0.2 &) ; trap \"exit 7\" TERM; echo up; while :; do sleep 0.1; done'");
-        cais.wait_for_log("i", "up");
+        cais.ok("run -d --name i1 --init busybox sh -c '(sleep 0.2 &) ; trap \"exit 7\" TERM; echo up; while :; do sleep 0.1; done'");
+        cais.wait_for_log("i1", "up");
         cais_test::wait_until("the orphan is reaped", || {
-            !cais.ok("exec i ps -o stat,args").lines().any(|line| line.trim_start().starts_with('Z'))
+            !cais.ok("exec i1 ps -o stat,args").lines().any(|line| line.trim_start().starts_with('Z'))
         });
-        cais.ok("stop i");
-        assert_eq!(cais.inspect("i", "{{.State.ExitCode}}"), "7");
+        cais.ok("stop i1");
+        assert_eq!(cais.inspect("i1", "{{.State.ExitCode}}"), "7");
     });
 }
 
@@ -241,25 +241,25 @@ fn signals_are_forwarded_to_the_program() {
         let script =
             "sh -c 'trap \"exit 9\" TERM; trap \"exit 10\" USR1; echo up; while :; do sleep 0.1; done'";
         for (signal, code) in [(rustix::process::Signal::TERM, 9), (rustix::process::Signal::USR1, 10)] {
-            let running = cais.cmd("run --name s busybox").args(script).spawn();
-            cais.wait_for_log("s", "up");
+            let running = cais.cmd("run --name s1 busybox").args(script).spawn();
+            cais.wait_for_log("s1", "up");
             running.signal(signal);
             running.wait().code(code);
-            cais.ok("rm s");
+            cais.ok("rm s1");
         }
-        let running = cais.cmd("run --name s --sig-proxy=false busybox").args(script).spawn();
-        cais.wait_for_log("s", "up");
+        let running = cais.cmd("run --name s1 --sig-proxy=false busybox").args(script).spawn();
+        cais.wait_for_log("s1", "up");
         running.signal(rustix::process::Signal::TERM);
         running.wait();
-        assert_eq!(cais.inspect("s", "{{.State.Status}}"), "running");
+        assert_eq!(cais.inspect("s1", "{{.State.Status}}"), "running");
     });
 }
 
 #[test]
 fn labels_ulimits_and_sysctls_arrive() {
     e2e(|cais| {
-        cais.ok("run -d --name l --label a=1 --label b busybox sleep 1000");
-        assert_eq!(cais.inspect("l", "{{index .Config.Labels \"a\"}}/{{index .Config.Labels \"b\"}}"), "1/");
+        cais.ok("run -d --name l1 --label a=1 --label b busybox sleep 1000");
+        assert_eq!(cais.inspect("l1", "{{index .Config.Labels \"a\"}}/{{index .Config.Labels \"b\"}}"), "1/");
         assert_eq!(
             cais.ok("run --rm --ulimit nofile=123:456 busybox sh -c 'ulimit -Sn; ulimit -Hn'"),
             "123\n456"

@@ -6,13 +6,11 @@ use cais_test::pty::Terminal;
 #[test]
 fn the_program_has_a_terminal_of_the_right_size() {
     e2e(|cais| {
-        let script = "sh -c 'tty; stty size; read x; stty size; echo $TERM; exit 6'";
-        let mut terminal = Terminal::start(&cais.cmd("run --rm -it busybox").args(script), 33, 99);
+        let script = "tty; stty size; while [ \"$(stty size)\" = '33 99' ]; do sleep 0.05; done; stty size; echo $TERM; exit 6";
+        let terminal = Terminal::start(&cais.cmd("run --rm -it busybox sh -c").arg(script), 33, 99);
         terminal.expect("33 99");
         assert!(terminal.screen().contains("/dev/pts/0"), "{}", terminal.screen());
         terminal.resize(44, 111);
-        // The size travels by a signal and a message: ask until it has arrived.
-        terminal.send("\n");
         terminal.expect("44 111");
         terminal.expect("xterm");
         assert_eq!(terminal.wait(), 6);
@@ -70,17 +68,17 @@ fn a_terminal_merges_the_streams() {
 #[test]
 fn detach_keys_leave_the_container_running() {
     e2e(|cais| {
-        let mut terminal = Terminal::start(&cais.cmd("run -it --name k busybox sh"), 24, 80);
+        let mut terminal = Terminal::start(&cais.cmd("run -it --name k1 busybox sh"), 24, 80);
         terminal.expect("# ");
         terminal.send([0x10, 0x11]);
         assert_eq!(terminal.wait(), 0);
-        assert_eq!(cais.inspect("k", "{{.State.Running}}"), "true");
-        let mut terminal = Terminal::start(&cais.cmd("attach --detach-keys ctrl-x,y k"), 24, 80);
+        assert_eq!(cais.inspect("k1", "{{.State.Running}}"), "true");
+        let mut terminal = Terminal::start(&cais.cmd("attach --detach-keys ctrl-x,y k1"), 24, 80);
         terminal.send("echo back$((40+2))\n");
         terminal.expect("back42");
         terminal.send([0x18, b'y']);
         assert_eq!(terminal.wait(), 0);
-        assert_eq!(cais.inspect("k", "{{.State.Running}}"), "true");
+        assert_eq!(cais.inspect("k1", "{{.State.Running}}"), "true");
     });
 }
 

@@ -5,19 +5,19 @@ use cais_test::e2e;
 #[test]
 fn a_stopped_container_starts_again_with_its_files() {
     e2e(|cais| {
-        cais.fails(1, "run --name s busybox sh -c 'test -e /mark && exit 0; touch /mark; exit 1'");
-        cais.fails(0, "start -a s");
-        assert_eq!(cais.inspect("s", "{{.State.ExitCode}}"), "0");
+        cais.fails(1, "run --name s1 busybox sh -c 'test -e /mark && exit 0; touch /mark; exit 1'");
+        cais.fails(0, "start -a s1");
+        assert_eq!(cais.inspect("s1", "{{.State.ExitCode}}"), "0");
     });
 }
 
 #[test]
 fn start_prints_the_names_it_was_given() {
     e2e(|cais| {
-        cais.ok("create --name a busybox sleep 1000");
-        cais.ok("create --name b busybox sleep 1000");
-        assert_eq!(cais.ok("start a b"), "a\nb");
-        assert_eq!(cais.ok("start a"), "a", "starting what runs is no error");
+        cais.ok("create --name a1 busybox sleep 1000");
+        cais.ok("create --name b1 busybox sleep 1000");
+        assert_eq!(cais.ok("start a1 b1"), "a1\nb1");
+        assert_eq!(cais.ok("start a1"), "a1", "starting what runs is no error");
         cais.fails(1, "start no-such-container").one_clear_error().says("no-such-container");
     });
 }
@@ -26,12 +26,12 @@ fn start_prints_the_names_it_was_given() {
 fn a_failed_start_says_why_and_stays_startable() {
     e2e(|cais| {
         cais.mark();
-        cais.ok("create --name f busybox no-such-program");
-        let finished = cais.cmd("start f").output();
+        cais.ok("create --name f1 busybox no-such-program");
+        let finished = cais.cmd("start f1").output();
         assert_ne!(finished.status(), 0);
         finished.one_clear_error().says("no-such-program");
-        assert_eq!(cais.inspect("f", "{{.State.ExitCode}}"), "127");
-        cais.ok("rm f");
+        assert_eq!(cais.inspect("f1", "{{.State.ExitCode}}"), "127");
+        cais.ok("rm f1");
         cais.assert_nothing_left();
     });
 }
@@ -39,7 +39,7 @@ fn a_failed_start_says_why_and_stays_startable() {
 #[test]
 fn start_interactive_gives_input() {
     e2e(|cais| {
-        cais.ok("create -i --name i busybox cat");
-        cais.cmd("start -ai i").stdin("through").output().code(0).prints("through");
+        cais.ok("create -i --name i1 busybox cat");
+        cais.cmd("start -ai i1").stdin("through").output().code(0).prints("through");
     });
 }

@@ -8,12 +8,12 @@ use cais_test::e2e;
 fn a_program_that_obeys_ends_by_its_own_status() {
     e2e(|cais| {
         cais.ok(
-            "run -d --name s busybox sh -c 'trap \"exit 143\" TERM; echo up; while :; do sleep 0.1; done'",
+            "run -d --name s1 busybox sh -c 'trap \"exit 143\" TERM; echo up; while :; do sleep 0.1; done'",
         );
-        cais.wait_for_log("s", "up");
-        assert_eq!(cais.ok("stop s"), "s");
-        assert_eq!(cais.inspect("s", "{{.State.Status}} {{.State.ExitCode}}"), "exited 143");
-        assert_eq!(cais.ok("stop s"), "s", "stopping what has ended is no error");
+        cais.wait_for_log("s1", "up");
+        assert_eq!(cais.ok("stop s1"), "s1");
+        assert_eq!(cais.inspect("s1", "{{.State.Status}} {{.State.ExitCode}}"), "exited 143");
+        assert_eq!(cais.ok("stop s1"), "s1", "stopping what has ended is no error");
     });
 }
 
@@ -21,11 +21,11 @@ fn a_program_that_obeys_ends_by_its_own_status() {
 fn a_program_that_does_not_obey_is_killed() {
     e2e(|cais| {
         // sleep as PID 1 has no handler, so the kernel drops its SIGTERM.
-        cais.ok("run -d --name s busybox sleep 1000");
+        cais.ok("run -d --name s1 busybox sleep 1000");
         let began = Instant::now();
-        cais.ok("stop -t 1 s");
+        cais.ok("stop -t 1 s1");
         assert!(began.elapsed().as_millis() >= 900, "it was given its second");
-        assert_eq!(cais.inspect("s", "{{.State.ExitCode}}"), "137");
+        assert_eq!(cais.inspect("s1", "{{.State.ExitCode}}"), "137");
     });
 }
 
@@ -33,21 +33,21 @@ fn a_program_that_does_not_obey_is_killed() {
 fn the_stop_signal_can_be_chosen() {
     e2e(|cais| {
         let script = "sh -c 'trap \"exit 21\" INT; echo up; while :; do sleep 0.1; done'";
-        cais.cmd("run -d --name s --stop-signal SIGINT busybox").args(script).ok();
-        cais.wait_for_log("s", "up");
-        cais.ok("stop s");
-        assert_eq!(cais.inspect("s", "{{.State.ExitCode}}"), "21");
-        cais.ok("run -d --name t --stop-timeout 0 busybox sleep 1000");
-        cais.ok("stop t");
-        assert_eq!(cais.inspect("t", "{{.State.ExitCode}}"), "137");
+        cais.cmd("run -d --name s1 --stop-signal SIGINT busybox").args(script).ok();
+        cais.wait_for_log("s1", "up");
+        cais.ok("stop s1");
+        assert_eq!(cais.inspect("s1", "{{.State.ExitCode}}"), "21");
+        cais.ok("run -d --name t1 --stop-timeout 0 busybox sleep 1000");
+        cais.ok("stop t1");
+        assert_eq!(cais.inspect("t1", "{{.State.ExitCode}}"), "137");
     });
 }
 
 #[test]
 fn stop_of_many_goes_on_after_a_failure() {
     e2e(|cais| {
-        cais.ok("run -d --name a --stop-timeout 0 busybox sleep 1000");
-        cais.fails(1, "stop no-such-container a").prints("a").says("no-such-container");
-        assert_eq!(cais.inspect("a", "{{.State.Status}}"), "exited");
+        cais.ok("run -d --name a1 --stop-timeout 0 busybox sleep 1000");
+        cais.fails(1, "stop no-such-container a1").prints("a1").says("no-such-container");
+        assert_eq!(cais.inspect("a1", "{{.State.Status}}"), "exited");
     });
 }

@@ -71,9 +71,9 @@ fn volumes_of_the_image_are_anonymous() {
         let archive = cais.folder().join("v.tar");
         image.build().write_docker_archive(&archive, &["vol:1"]).unwrap();
         cais.cmd("load -q -i").arg(&archive).ok();
-        cais.ok("run --name a vol:1 touch /srv/x");
+        cais.ok("run --name a1 vol:1 touch /srv/x");
         assert_eq!(cais.ok("volume ls -q").lines().count(), 1);
-        cais.ok("rm a");
+        cais.ok("rm a1");
         assert_eq!(cais.ok("volume ls -q").lines().count(), 1, "rm without -v keeps it");
         cais.ok("run --rm vol:1 touch /srv/x");
         assert_eq!(cais.ok("volume ls -q").lines().count(), 1, "--rm takes its own away");

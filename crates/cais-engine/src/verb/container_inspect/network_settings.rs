@@ -94,8 +94,7 @@ impl Attachment {
 
 /// `Ports`: every exposed or published port; null where it is only exposed.
 fn ports(exposed: &[String], run: &RunFacts) -> Value {
-    let mut ports: BTreeMap<String, Value> =
-        exposed.iter().map(|port| (port.clone(), Value::Null)).collect();
+    let mut ports: BTreeMap<String, Value> = exposed.iter().map(|port| (port.clone(), Value::Null)).collect();
     for port in &run.ports {
         let binding = json!({
             "HostIp": port.host_ip.map_or_else(|| "0.0.0.0".to_owned(), |ip: IpAddr| ip.to_string()),

@@ -41,12 +41,7 @@ pub(super) fn parse(line: &[u8]) -> Option<Record<'_>> {
         b"P" => true,
         _ => return None,
     };
-    Some(Record {
-        time,
-        stream,
-        partial,
-        data: words.next()?,
-    })
+    Some(Record { time, stream, partial, data: words.next()? })
 }
 
 /// A moment to compare the times of records with.
@@ -62,10 +57,7 @@ pub(super) struct Moment {
 impl Moment {
     /// The moment of a timestamp.
     pub(super) fn new(timestamp: jiff::Timestamp) -> Moment {
-        Moment {
-            text: format!("{timestamp:.9}"),
-            timestamp,
-        }
+        Moment { text: format!("{timestamp:.9}"), timestamp }
     }
 
     /// Whether a record's time lies after the moment; false for a time that nobody can read.
@@ -98,18 +90,9 @@ mod tests {
         assert_eq!(record.stream, Stream::Stdout);
         assert!(!record.partial);
         assert_eq!(record.data, b"two words  ");
-        let record =
-            parse(b"2026-11-20T10:00:00.123456789+02:00 stderr P:x \x00\xff\r").unwrap();
-        assert_eq!(
-            (record.stream, record.partial, record.data),
-            (Stream::Stderr, true, &b"\x00\xff\r"[..])
-        );
-        assert_eq!(
-            parse(b"2026-11-20T10:00:00.123456789Z stdout F ")
-                .unwrap()
-                .data,
-            b""
-        );
+        let record = parse(b"2026-11-20T10:00:00.123456789+02:00 stderr P:x \x00\xff\r").unwrap();
+        assert_eq!((record.stream, record.partial, record.data), (Stream::Stderr, true, &b"\x00\xff\r"[..]));
+        assert_eq!(parse(b"2026-11-20T10:00:00.123456789Z stdout F ").unwrap().data, b"");
     }
 
     #[test]

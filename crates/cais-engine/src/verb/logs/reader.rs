@@ -26,11 +26,7 @@ impl Reader {
     /// A reader that begins at byte `start`, which must be the beginning of a line.
     pub(super) fn new(mut file: File, start: u64) -> io::Result<Reader> {
         file.seek(SeekFrom::Start(start))?;
-        Ok(Reader {
-            input: BufReader::with_capacity(BLOCK_BYTES, file),
-            line: Vec::new(),
-            skipping: false,
-        })
+        Ok(Reader { input: BufReader::with_capacity(BLOCK_BYTES, file), line: Vec::new(), skipping: false })
     }
 
     /// The next whole record; `None` at the present end of the file. May be called again when the file has grown.
@@ -40,10 +36,7 @@ impl Reader {
                 self.line.clear();
             }
             let room = (LINE_MAX_BYTES - self.line.len()) as u64;
-            self.input
-                .by_ref()
-                .take(room)
-                .read_until(b'\n', &mut self.line)?;
+            self.input.by_ref().take(room).read_until(b'\n', &mut self.line)?;
             if self.line.last() != Some(&b'\n') {
                 if self.line.len() < LINE_MAX_BYTES {
                     return Ok(None);
@@ -67,10 +60,7 @@ impl Reader {
             return None;
         }
         let record = line::parse(&self.line)?;
-        Some(Record {
-            partial: true,
-            ..record
-        })
+        Some(Record { partial: true, ..record })
     }
 }
 
@@ -89,13 +79,7 @@ pub(super) fn tail_start(
     if lines == 0 {
         return Ok(end);
     }
-    let mut tail = Tail {
-        wanted: lines,
-        ends: 0,
-        start: end,
-        since,
-        until,
-    };
+    let mut tail = Tail { wanted: lines, ends: 0, start: end, since, until };
     let mut block = vec![0; BLOCK_BYTES + HEAD_MAX_BYTES];
     let mut block_start = end;
     while block_start > 0 {
@@ -200,9 +184,7 @@ mod tests {
         let start = tail_start(file, lines, None, None).unwrap();
         let mut reader = Reader::new(file.try_clone().unwrap(), start).unwrap();
         let found = all(&mut reader).into_iter();
-        found
-            .map(|data| String::from_utf8(data).unwrap())
-            .collect()
+        found.map(|data| String::from_utf8(data).unwrap()).collect()
     }
 
     #[test]
@@ -246,21 +228,12 @@ mod tests {
 
     #[test]
     fn tail_counts_lines_across_blocks() {
-        let lines: Vec<String> = (0..3_000)
-            .map(|n| format!("{n} {}", "z".repeat(n % 200)))
-            .collect();
-        let content: String = lines
-            .iter()
-            .map(|data| record(1, "stdout", "F", data))
-            .collect();
+        let lines: Vec<String> = (0..3_000).map(|n| format!("{n} {}", "z".repeat(n % 200))).collect();
+        let content: String = lines.iter().map(|data| record(1, "stdout", "F", data)).collect();
         assert!(content.len() > 4 * BLOCK_BYTES);
         let file = file(content.as_bytes());
         for count in [0, 1, 2, 600, 2_999, 3_000, 3_001, 100_000] {
-            assert_eq!(
-                tail(&file, count as u64),
-                lines[lines.len().saturating_sub(count)..],
-                "tail {count}"
-            );
+            assert_eq!(tail(&file, count as u64), lines[lines.len().saturating_sub(count)..], "tail {count}");
         }
     }
 
@@ -280,14 +253,10 @@ mod tests {
 
     #[test]
     fn tail_respects_since_and_until() {
-        let content: String = (0..10)
-            .map(|second| record(second, "stdout", "F", "x"))
-            .collect();
+        let content: String = (0..10).map(|second| record(second, "stdout", "F", "x")).collect();
         let file = file(content.as_bytes());
         let length = content.len() as u64 / 10;
-        let at = |second: u32| {
-            Moment::new(format!("2026-11-20T10:00:{second:02}Z").parse().unwrap())
-        };
+        let at = |second: u32| Moment::new(format!("2026-11-20T10:00:{second:02}Z").parse().unwrap());
         let start = |lines, since: Option<u32>, until: Option<u32>| {
             let (since, until) = (since.map(at), until.map(at));
             tail_start(&file, lines, since.as_ref(), until.as_ref()).unwrap() / length

@@ -1,0 +1,94 @@
+//! `cais-bench launch`: cais beside docker and podman, whole processes, side by side; a table for
+//! `docs/performance.md` on standard output, progress on standard error.
+//!
+//! Started by `cargo xtask bench launch`. Needs root: everything runs in namespaces of its own, see
+//! [`cais_test::isolation`]. A peer that is missing or does not start is reported and its column stays empty.
+
+mod contender;
+mod crowd;
+mod monitor;
+mod sample;
+mod table;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use cais_test::isolation::{INSIDE, enclosed, is_inside};
+use cais_test::rootfs::busybox;
+
+use contender::Contender;
+use table::Table;
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+struct Effort {
+    rounds: usize,
+    crowd: usize,
+    clients: usize,
+    present: usize,
+}
+
+const FULL: Effort = Effort { rounds: 40, crowd: 500, clients: 50, present: 1000 };
+const QUICK: Effort = Effort { rounds: 8, crowd: 50, clients: 10, present: 100 };
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let mut words = args.iter().map(String::as_str);
+    let (mut effort, mut binary, mut peers) = (FULL, None, true);
+    if words.next() != Some("launch") {
+        return usage();
+    }
+    while let Some(word) = words.next() {
+        match word {
+            "--quick" => effort = QUICK,
+            "--no-peers" => peers = false,
+            "--binary" => binary = words.next().map(PathBuf::from),
+            _ => return usage(),
+        }
+    }
+    let Some(binary) = binary else { return usage() };
+    if !is_inside() {
+        let mut again = enclosed(&std::env::current_exe().expect("own path")).command();
+        let status = again.args(&args).env(INSIDE, "1").status();
+        return if status.is_ok_and(|status| status.success()) {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        };
+    }
+    launch(binary, effort, peers);
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("cais-bench launch --binary FILE [--quick] [--no-peers]");
+    ExitCode::from(2)
+}
+
+fn launch(binary: PathBuf, effort: Effort, peers: bool) {
+    let folder = tempfile::Builder::new().prefix("bench.").tempdir().expect("a temporary folder");
+    let archive = folder.path().join("busybox.tar");
+    let image = busybox().expect("busybox-static is needed for the image").build();
+    image.write_docker_archive(&archive, &["bench/busybox:latest"]).expect("writing the image");
+    let mut table = Table::new();
+    let mut contenders = Vec::new();
+    let mut candidates: Vec<Result<Contender, String>> = vec![contender::cais(folder.path(), binary)];
+    if peers {
+        candidates.push(contender::docker(folder.path()));
+        candidates.push(contender::podman(folder.path()));
+    }
+    for candidate in candidates {
+        match candidate.and_then(|contender| contender.load(&archive).map(|()| contender)) {
+            Ok(contender) => {
+                table.note(format!("{}: {}", contender.name, contender.about));
+                contenders.push(contender);
+            }
+            Err(reason) => table.note(reason),
+        }
+    }
+    table.columns(contenders.iter().map(|contender| contender.name).collect());
+    sample::rows(&contenders, effort.rounds, &mut table);
+    monitor::rows(&contenders, &mut table);
+    crowd::rows(&contenders, effort, &mut table);
+    println!("{table}");
+}
