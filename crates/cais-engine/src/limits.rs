@@ -30,7 +30,7 @@ impl Group {
         let resources = resources(record)?;
         match Cgroup::create(engine.layout()?, Group::place(engine, &record.id), &resources, warnings) {
             Ok(cgroup) => Group::ready(cgroup, &record.id).map(Some),
-            Err(CgroupError::NotDelegated { .. }) if engine.config.rootless => {
+            Err(CgroupError::NotDelegated { .. }) => {
                 if asks_for_limits(&record.request.resources) {
                     warnings.push(
                         "limits are not applied: they need a cgroup that is delegated to this user (systemd with \

@@ -55,9 +55,8 @@ impl Engine {
 
     /// Removes the record, the files and the anonymous volumes of a container that does not run.
     pub(crate) fn discard(&self, record: &ContainerRecord) -> Result<()> {
-        self.store.remove_container(&record.id)?;
         self.remove_anonymous_volumes(record);
-        Ok(())
+        Ok(self.store.remove_container(&record.id)?)
     }
 
     /// The shim's spawn after the end of a run whose starter is gone. Takes the container's lock, so that it never

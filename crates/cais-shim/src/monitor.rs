@@ -259,9 +259,8 @@ impl<'a> Monitor<'a> {
             let mut fds = [PollFd { fd: -1, events: POLLIN, revents: 0 }; 5 + CLIENTS];
             self.fill(&mut fds);
             let timeout = if self.status.is_some() && !self.reported { PATIENCE_MS } else { -1 };
-            match sys::poll(&mut fds, timeout) {
-                Ok(0) => self.drop_slow_clients(),
-                Ok(_) | Err(_) => {}
+            if let Ok(0) = sys::poll(&mut fds, timeout) {
+                self.drop_slow_clients();
             }
             if fds[0].revents != 0 {
                 self.reap();
@@ -349,7 +348,8 @@ impl<'a> Monitor<'a> {
         }
         if client.owner {
             self.abandoned = true;
-            if client.stdin && self.setup.stdin_once {
+            // Who leaves a terminal by the detach keys comes back to a shell that still listens.
+            if client.stdin && self.setup.stdin_once && !self.input.tty {
                 self.end_input();
             }
         }
@@ -424,10 +424,8 @@ impl<'a> Monitor<'a> {
                 }
             }
             wire::RESIZE => self.resize(word(0), word(4)),
-            wire::SIGNAL => {
-                if self.pidfd >= 0 {
-                    let _ = sys::pidfd_send_signal(self.pidfd, word(0) as i32);
-                }
+            wire::SIGNAL if self.pidfd >= 0 => {
+                let _ = sys::pidfd_send_signal(self.pidfd, word(0) as i32);
             }
             wire::QUERY => self.send_started(index),
             wire::OWN => self.clients[index].owner = true,

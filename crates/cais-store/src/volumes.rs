@@ -52,6 +52,25 @@ impl Store {
     ) -> Result<(VolumeRecord, bool)> {
         let anonymous = name.is_none();
         let name = name.map_or_else(|| random_hex(32), str::to_owned);
+        self.make_volume(name, anonymous, labels, options)
+    }
+
+    /// Makes an anonymous volume under a name from [`crate::random_hex`] that a container's record already has: so a
+    /// crash in between leaves nothing that no record names.
+    ///
+    /// # Errors
+    /// As for [`Store::create_volume`].
+    pub fn create_anonymous_volume(&self, name: &str) -> Result<(VolumeRecord, bool)> {
+        self.make_volume(name.to_owned(), true, BTreeMap::new(), BTreeMap::new())
+    }
+
+    fn make_volume(
+        &self,
+        name: String,
+        anonymous: bool,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<(VolumeRecord, bool)> {
         check_name(Noun::Volume, &name)?;
         if let Some(existing) = self.find_volume(&name)? {
             return Ok((existing, false));
@@ -134,10 +153,24 @@ impl Store {
     /// # Errors
     /// [`StoreError::NoSuch`] or [`StoreError::InUse`].
     pub fn remove_volume(&self, name: &str) -> Result<()> {
+        self.remove_volume_unless_used(name, None)
+    }
+
+    /// Removes a volume that no container mounts but `container`, which is about to go: the record goes last, so that a
+    /// crash in between leaves nothing that no record names.
+    ///
+    /// # Errors
+    /// As for [`Store::remove_volume`].
+    pub fn remove_volume_of(&self, name: &str, container: &str) -> Result<()> {
+        self.remove_volume_unless_used(name, Some(container))
+    }
+
+    fn remove_volume_unless_used(&self, name: &str, but_by: Option<&str>) -> Result<()> {
         let missing = || StoreError::NoSuch { noun: Noun::Volume, name: name.to_owned() };
         check_name(Noun::Volume, name).map_err(|_| missing())?;
         let mut exclusive = self.exclusive()?;
-        let users = self.containers_using_volume(name)?;
+        let mut users = self.containers_using_volume(name)?;
+        users.retain(|id| Some(id.as_str()) != but_by);
         if !users.is_empty() {
             let containers = users.iter().map(|id| short(id).to_owned()).collect();
             return Err(StoreError::InUse { noun: Noun::Volume, name: name.to_owned(), containers });

@@ -199,7 +199,9 @@ fn become_root() -> Result<(), UsernsError> {
     let (root, group) = (Uid::ROOT, Gid::ROOT);
     let failed = |e: rustix::io::Errno| UsernsError::Map { file: "/proc/self/uid_map", source: e.into() };
     rustix::thread::set_thread_res_gid(group, group, group).map_err(failed)?;
-    rustix::thread::set_thread_res_uid(root, root, root).map_err(failed)
+    rustix::thread::set_thread_res_uid(root, root, root).map_err(failed)?;
+    // The change of ids closed our /proc entries to others; pasta opens a namespace through them.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable).map_err(failed)
 }
 
 #[cfg(test)]

@@ -153,7 +153,13 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
 }
 
 fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> std::io::Result<()> {
-    let Some(request) = read_request(&stream).ok().filter(|request| request.path.starts_with('/')) else {
+    let mut request = read_request(&stream);
+    if request.as_ref().is_ok_and(|request| request.method == "CONNECT") {
+        // Taken for a proxy: whatever host was asked for, it is this one.
+        stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")?;
+        request = read_request(&stream);
+    }
+    let Some(request) = request.ok().filter(|request| request.path.starts_with('/')) else {
         // A client that tries TLS first is told so in the way of most servers.
         return stream
             .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nclient sent an HTTPS request to an HTTP server\n");

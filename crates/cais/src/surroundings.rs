@@ -89,7 +89,7 @@ impl Surroundings {
         };
         let root = globals.root.clone().or_else(|| own("CAIS_ROOT")).unwrap_or_else(|| match ordinary {
             false => "/var/lib/cais".into(),
-            true => data_home().unwrap_or_else(|| format!("/var/tmp/cais-{uid}").into()),
+            true => data_home().unwrap_or_default(),
         });
         let chosen = globals.run_root.clone().or_else(|| own("CAIS_RUN_ROOT"));
         let usual = || match (ordinary, &runtime_dir) {
@@ -132,8 +132,12 @@ impl Surroundings {
     /// The engine's configuration; a run directory below `/tmp` is made and must be ours alone.
     ///
     /// # Errors
-    /// When that directory belongs to somebody else or others may write to it.
+    /// When that directory belongs to somebody else or others may write to it, or when the user has no home.
     pub fn config(&self) -> Result<Config, Failure> {
+        if self.config.root.as_os_str().is_empty() {
+            return Err(Failure::usage("this user has no home directory to keep containers in")
+                .hint("set HOME, XDG_DATA_HOME or --root"));
+        }
         if self.shared_run {
             own_directory(&self.config.run, self.uid)?;
         }
@@ -208,6 +212,13 @@ mod tests {
         for ((root, run), expected) in cases {
             assert_eq!((root.as_str(), run.as_str()), expected);
         }
+    }
+
+    #[test]
+    fn a_user_without_home_is_told() {
+        let identity = Identity { uid: 7, nested: false, single_id: false };
+        let found = Surroundings::new(&Globals::default(), &|_| None, identity, &|_| None);
+        assert!(found.config().is_err_and(|failure| failure.message.contains("no home directory")));
     }
 
     #[test]

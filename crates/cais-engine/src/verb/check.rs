@@ -1,8 +1,8 @@
 //! `system check`: what the machine holds against what the records say, and the one way of putting it right.
 //!
-//! Whatever a run makes on the machine exists only while somebody holds the run's lock. So a look at the machine, then at
-//! the locks, then at the machine again finds what is left over without disturbing anybody: what both looks saw and no
-//! holder explains. A run is repaired by the same teardown that ends every run; things that belong to no run are taken
+//! Whatever a run makes on the machine exists only while the run's directory does, and that is in order only while
+//! somebody holds its lock. So a look at the machine, then at the directories, then at the machine again finds what is left
+//! over without disturbing anybody: what both looks saw and no run explains. A run is repaired by the same teardown that ends every run; things that belong to no run are taken
 //! away one by one. Things of containers that this store does not know are another store's and stay.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,16 +65,16 @@ impl Check<'_> {
         });
     }
 
-    /// The runs whose lock somebody holds, with their facts.
-    fn held(&self) -> Result<BTreeMap<String, RunFacts>> {
-        let mut held = BTreeMap::new();
+    /// All runs with their facts: those that go on and those that [`Check::runs`] has reported.
+    ///
+    /// What a run makes on the machine is made after its directory and removed before it.
+    fn known_runs(&self) -> Result<BTreeMap<String, RunFacts>> {
+        let mut runs = BTreeMap::new();
         for id in self.engine.run_directories()? {
-            if self.engine.store.is_running(&id)? {
-                let facts = self.engine.store.read_facts(&id)?.unwrap_or_default();
-                held.insert(id, facts);
-            }
+            let facts = self.engine.store.read_facts(&id)?.unwrap_or_default();
+            runs.insert(id, facts);
         }
-        Ok(held)
+        Ok(runs)
     }
 
     /// Runs without a monitor: it was killed, or whoever started the container was, in the middle of a launch or teardown.
@@ -90,15 +90,11 @@ impl Check<'_> {
     /// Cgroups of containers that do not run.
     fn cgroups(&mut self) -> Result<()> {
         let before = self.engine.cgroup_ids()?;
-        let held = self.held()?;
+        let runs = self.known_runs()?;
         let known: BTreeSet<String> = self.engine.store.container_ids()?.into_iter().collect();
         let after = self.engine.cgroup_ids()?;
         for id in before.intersection(&after) {
-            if held.contains_key(id) || !known.contains(id) {
-                continue;
-            }
-            // What has a run directory is reported as a run.
-            if self.engine.store.paths().run_container(id).exists() {
+            if runs.contains_key(id) || !known.contains(id) {
                 continue;
             }
             if self.repair {
@@ -112,9 +108,9 @@ impl Check<'_> {
     /// Published ports that lead to no running container, and running containers whose ports are not published.
     fn ports(&mut self) -> Result<()> {
         let before: BTreeSet<PortMapping> = published()?;
-        let held = self.held()?;
+        let runs = self.known_runs()?;
         let after: BTreeSet<PortMapping> = published()?;
-        let explained: BTreeSet<PortMapping> = held.values().flat_map(mappings).collect();
+        let explained: BTreeSet<PortMapping> = runs.values().flat_map(mappings).collect();
         let left: Vec<PortMapping> =
             before.intersection(&after).copied().filter(|p| !explained.contains(p)).collect();
         if self.repair {
@@ -124,16 +120,22 @@ impl Check<'_> {
             self.found("port", port.host().to_string(), "is published for no running container", self.repair);
         }
         // A launch that is under way publishes later; those with a pid have published.
-        let running = held.values().filter(|facts| facts.pid != 0);
-        let lost: Vec<PortMapping> =
-            running.flat_map(mappings).filter(|p| !before.contains(p) && !after.contains(p)).collect();
+        let mut lost = BTreeSet::new();
+        for (id, facts) in runs.iter().filter(|(_, facts)| facts.pid != 0) {
+            let missing = |port: &PortMapping| !before.contains(port) && !after.contains(port);
+            let ports: Vec<PortMapping> = mappings(facts).into_iter().filter(missing).collect();
+            // It may have ended meanwhile.
+            if !ports.is_empty()
+                && self.engine.store.is_running(id)?
+                && self.engine.store.read_exit(id)?.is_none()
+            {
+                lost.extend(ports);
+            }
+        }
         if lost.is_empty() {
             return Ok(());
         }
-        // A container may have ended since.
-        let held = self.held()?;
-        let still: BTreeSet<PortMapping> = held.values().flat_map(mappings).collect();
-        let lost: Vec<PortMapping> = lost.into_iter().filter(|port| still.contains(port)).collect();
+        let lost: Vec<PortMapping> = lost.into_iter().collect();
         if self.repair {
             self.engine.publish_lost(&lost)?;
         }
@@ -151,12 +153,10 @@ impl Check<'_> {
     /// Addresses leased to containers that do not run.
     fn leases(&mut self) -> Result<()> {
         let before = self.engine.leased()?;
-        let held = self.held()?;
+        let runs = self.known_runs()?;
         let after = self.engine.leased()?;
         for (ip, owner) in before {
-            // A run directory without holder gives its address back when it is taken down.
-            let explained = held.contains_key(&owner) || self.is_reported_run(&owner);
-            if explained || after.get(&ip) != Some(&owner) {
+            if runs.contains_key(&owner) || after.get(&ip) != Some(&owner) {
                 continue;
             }
             if self.repair {
@@ -173,7 +173,7 @@ impl Check<'_> {
         let limit = Instant::now() + LINK_PATIENCE;
         loop {
             let explained: BTreeSet<String> =
-                self.held()?.into_values().map(|facts| facts.host_link).collect();
+                self.known_runs()?.into_values().map(|facts| facts.host_link).collect();
             let present = links()?;
             left.retain(|name| present.contains(name) && !explained.contains(name));
             if left.is_empty() || Instant::now() >= limit {
@@ -195,12 +195,6 @@ impl Check<'_> {
             self.found("link", name, problem, is_ours && self.repair);
         }
         Ok(())
-    }
-
-    fn is_reported_run(&self, id: &str) -> bool {
-        self.findings
-            .iter()
-            .any(|finding| finding.kind == "container" && finding.object == id && !finding.repaired)
     }
 }
 

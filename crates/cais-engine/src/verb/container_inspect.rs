@@ -19,6 +19,8 @@ use crate::{ContainerRecord, Engine, MountKind, MountRecord, Result};
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 /// Exit status of a container whose monitor was killed.
 const LOST_EXIT_CODE: i32 = 255;
+/// What a container is stopped by when nothing was said.
+const SIGTERM: i32 = 15;
 /// What `Driver` and `GraphDriver.Name` say.
 const DRIVER: &str = "overlay";
 
@@ -35,8 +37,6 @@ struct Surroundings {
     work: PathBuf,
     /// When asked for.
     size: Option<ContainerSize>,
-    masked_paths: Vec<String>,
-    read_only_paths: Vec<String>,
 }
 
 impl Engine {
@@ -61,8 +61,6 @@ impl Engine {
             upper: paths.container_upper(id),
             work: paths.container_work(id),
             size: if size { Some(self.container_size(record)?) } else { None },
-            masked_paths: Vec::new(),
-            read_only_paths: Vec::new(),
         })
     }
 }
@@ -89,7 +87,7 @@ fn document(view: &ContainerView, around: &Surroundings) -> Value {
         "ProcessLabel": "",
         "AppArmorProfile": record.request.security.apparmor.as_deref().unwrap_or_default(),
         "ExecIDs": null,
-        "HostConfig": host_config::document(record, &around.masked_paths, &around.read_only_paths),
+        "HostConfig": host_config::document(record),
         "GraphDriver": graph_driver(record, around),
     });
     // `json!` gave an object; indexing adds a key at its end.
@@ -211,8 +209,11 @@ fn config(record: &ContainerRecord) -> Value {
     config["Entrypoint"] = list_or_null(&record.entrypoint);
     config["OnBuild"] = Value::Null;
     config["Labels"] = json!(record.labels);
-    if let Some(signal) = &request.stop_signal {
-        config["StopSignal"] = json!(signal);
+    match &request.stop_signal {
+        Some(signal) => config["StopSignal"] = json!(signal),
+        // The image's, by its number.
+        None if record.stop_signal != SIGTERM => config["StopSignal"] = json!(record.stop_signal.to_string()),
+        None => {}
     }
     if let Some(seconds) = request.stop_timeout_secs {
         config["StopTimeout"] = json!(seconds);

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cais_oci::{ImageConfig, ProcessConfig};
-use cais_store::{Hold, ImageRecord, Noun, check_name, random_id};
+use cais_store::{Hold, ImageRecord, Noun, check_name, random_hex, random_id};
 
 use crate::attach::short;
 use crate::progress::Progress;
@@ -55,12 +55,14 @@ impl Engine {
         let hold = self.store.hold()?;
         let mut record = self.resolve_record(request, image.as_ref(), &mut warnings)?;
         self.check_network(&record)?;
-        let made = self.make_mounts(&mut record, image.as_ref());
-        let written = made.and_then(|()| self.write_record(&record, &hold));
+        self.place_mounts(&mut record)?;
+        // The record goes first: what is made from here on is found by it.
+        self.write_record(&record, &hold)?;
         // Removing takes the lock that `hold` shares.
         drop(hold);
-        if let Err(error) = written {
-            self.remove_anonymous_volumes(&record);
+        if let Err(error) = self.make_volumes(&record, image.as_ref()) {
+            // The first error is the one to tell.
+            let _ = self.discard(&record);
             return Err(error);
         }
         Ok((record, warnings))
@@ -135,13 +137,15 @@ impl Engine {
         let config = image.map_or(&empty, |i| &i.config.config);
         let id = random_id();
         let (entrypoint, cmd) = resolve::command(&request, config)?;
-        let pasta = self.find_program("pasta").is_some();
+        let pasta = self.config.rootless && self.has_pasta();
         let (network, warning) = resolve::network(&request.network, self.config.rootless, pasta);
         warnings.extend(warning);
         let network = self.pin_network(network)?;
         let hostname = match (&request.hostname, &network) {
             (Some(name), _) => name.clone(),
             (None, NetworkRequest::Host) => host_name(),
+            // Who shares a network shares its name.
+            (None, NetworkRequest::Container(other)) => self.store.load_container(other)?.hostname,
             (None, _) => short(&id).to_owned(),
         };
         let stop_signal = match request.stop_signal.as_deref().or(config.stop_signal.as_deref()) {
@@ -220,31 +224,35 @@ impl Engine {
         Ok(())
     }
 
-    /// Resolves volumes to host paths, making those that are missing and copying the image's content up.
-    fn make_mounts(&self, record: &mut ContainerRecord, image: Option<&ImageRecord>) -> Result<()> {
-        for index in 0..record.mounts.len() {
-            let request = record.mounts[index].request.clone();
-            match request.kind {
+    /// Decides where each mount lies on the host; anonymous volumes get their names.
+    fn place_mounts(&self, record: &mut ContainerRecord) -> Result<()> {
+        for mount in &mut record.mounts {
+            match mount.request.kind {
                 MountKind::Tmpfs => {}
-                MountKind::Bind => record.mounts[index].host_path = bind_source(&request)?,
+                MountKind::Bind => mount.host_path = bind_source(&mount.request)?,
                 MountKind::Volume => {
-                    let name = (!request.source.is_empty()).then_some(request.source.as_str());
-                    let (volume, _) =
-                        self.store.create_volume(name, Default::default(), Default::default())?;
-                    let mount = &mut record.mounts[index];
-                    mount.host_path = self.store.paths().volume_data(&volume.name);
-                    mount.anonymous = name.is_none();
-                    mount.volume = volume.name;
-                    let fresh = self.store.volume_is_empty(&record.mounts[index].volume)?;
-                    if let (true, false, Some(image)) = (fresh, request.no_copy, image) {
-                        crate::copy_up::copy_up(
-                            self,
-                            image,
-                            &request.target,
-                            &record.mounts[index].host_path,
-                        )?;
-                    }
+                    mount.anonymous = mount.request.source.is_empty();
+                    mount.volume =
+                        if mount.anonymous { random_hex(32) } else { mount.request.source.clone() };
+                    check_name(Noun::Volume, &mount.volume)?;
+                    mount.host_path = self.store.paths().volume_data(&mount.volume);
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the record's volumes that are missing and copies the image's content into those that are empty.
+    fn make_volumes(&self, record: &ContainerRecord, image: Option<&ImageRecord>) -> Result<()> {
+        for mount in record.mounts.iter().filter(|m| m.request.kind == MountKind::Volume) {
+            if mount.anonymous {
+                self.store.create_anonymous_volume(&mount.volume)?;
+            } else {
+                self.store.create_volume(Some(&mount.volume), Default::default(), Default::default())?;
+            }
+            let fresh = !mount.request.no_copy && self.store.volume_is_empty(&mount.volume)?;
+            if let (true, Some(image)) = (fresh, image) {
+                crate::copy_up::copy_up(self, image, &mount.request.target, &mount.host_path)?;
             }
         }
         Ok(())
@@ -253,7 +261,7 @@ impl Engine {
     pub(crate) fn remove_anonymous_volumes(&self, record: &ContainerRecord) {
         for mount in record.mounts.iter().filter(|m| m.anonymous && !m.volume.is_empty()) {
             // Another container may use it by now (`--volumes-from` style sharing by name): then it stays.
-            let _ = self.store.remove_volume(&mount.volume);
+            let _ = self.store.remove_volume_of(&mount.volume, &record.id);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use cais_plan::{Setup, Strings};
-use cais_runtime::launch::ExecLaunch;
+use cais_runtime::launch::{ExecLaunch, Process};
 use cais_runtime::plan;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -52,6 +52,7 @@ impl Engine {
             return Err(Error::new(ErrorKind::Invalid, "exec needs a command"));
         }
         let pidfd = self.init_pidfd(&id)?;
+        let set_groups = self.may_set_groups(&id)?;
         let group = Group::open(self, &id)?;
         if group.as_ref().is_some_and(Group::is_frozen) {
             let message = format!("container {} is paused: unpause it before exec", short(&id));
@@ -69,7 +70,7 @@ impl Engine {
             namespaces: plan::exec_namespaces(false),
             join,
             tty: request.tty,
-            process: self.exec_process(&record, request)?,
+            process: Process { set_groups, ..self.exec_process(&record, request)? },
         };
         let planned =
             plan::exec(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the exec", e))?;
@@ -98,6 +99,12 @@ impl Engine {
         Ok((!request.detach).then_some(stream))
     }
 
+    /// Not in a user namespace of one id, where setgroups(2) is forbidden.
+    fn may_set_groups(&self, id: &str) -> Result<bool> {
+        let file = format!("/proc/{}/setgroups", self.running_pid(id)?);
+        Ok(std::fs::read_to_string(file).map_or(true, |text| text.trim() != "deny"))
+    }
+
     /// A descriptor of the container's init that can mean no other process, even when its pid is used again.
     fn init_pidfd(&self, id: &str) -> Result<OwnedFd> {
         let not_running =
@@ -116,7 +123,7 @@ impl Engine {
         &self,
         record: &ContainerRecord,
         request: &ExecRequest,
-    ) -> Result<cais_runtime::launch::Process> {
+    ) -> Result<Process> {
         let mut warnings = Vec::new();
         let mut process = process(self, record, &mut warnings)?;
         process.args.clone_from(&request.args);

@@ -26,10 +26,9 @@ impl Engine {
             return Err(Error::new(ErrorKind::Conflict, message).hint("try again in a moment"));
         }
         self.tear_down(&id)?;
-        self.store.remove_container(&id)?;
         if let (Ok(record), true) = (record, volumes) {
             self.remove_anonymous_volumes(&record);
         }
-        Ok(())
+        Ok(self.store.remove_container(&id)?)
     }
 }

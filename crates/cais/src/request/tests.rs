@@ -41,7 +41,7 @@ fn request(line: &[&str]) -> Result<ContainerRequest, String> {
     let caller = Caller {
         env: &|name| (name == "HOST").then(|| "host-value".to_owned()),
         read: &read,
-        directory: Path::new("/work"),
+        directory: Path::new("/here"),
         default_platform: None,
     };
     let argv = line.iter().chain(&["img"]).map(Into::into).collect();
@@ -90,11 +90,11 @@ fn plain_flags() {
         (r.stop_signal, r.stop_timeout_secs, r.pull) = (Some("SIGINT".into()), Some(-1), PullPolicy::Never);
     });
     expect(&["--platform", "linux/arm64", "--cidfile", "a/../id"], |r| {
-        (r.platform, r.cidfile) = (Some("linux/arm64".into()), Some("/work/id".into()));
+        (r.platform, r.cidfile) = (Some("linux/arm64".into()), Some("/here/id".into()));
     });
     expect(&["--rootfs", "dir/./x"], |r| {
         r.image = String::new();
-        r.rootfs = Some("/work/dir/x".into());
+        r.rootfs = Some("/here/dir/x".into());
         r.command = texts(&["img"]);
     });
     expect(&["other", "-x", "--rm", "--"], |r| {
@@ -152,8 +152,8 @@ fn volumes() {
         ("/a:/b", b("/a", "/b")),
         ("/:/host", b("/", "/host")),
         ("/a/../c:/b/", b("/c", "/b")),
-        ("./x:/b:rw,z,cached", b("/work/x", "/b")),
-        (".:/b", b("/work", "/b")),
+        ("./x:/b:rw,z,cached", b("/here/x", "/b")),
+        (".:/b", b("/here", "/b")),
         (
             "..:/b:ro,rslave",
             MountRequest { read_only: true, propagation: Some("rslave".into()), ..b("/", "/b") },
@@ -192,7 +192,7 @@ fn mounts_and_tmpfs() {
             "type=bind,src=/a,dst=/b,ro",
             MountRequest { read_only: true, ..mount(MountKind::Bind, "/a", "/b") },
         ),
-        ("type=bind,source=./a,target=/b,readonly=false", mount(MountKind::Bind, "/work/a", "/b")),
+        ("type=bind,source=./a,target=/b,readonly=false", mount(MountKind::Bind, "/here/a", "/b")),
         (
             "type=bind,src=/a,destination=/b,bind-propagation=rshared,bind-nonrecursive",
             MountRequest {

@@ -46,6 +46,8 @@ pub static COMMANDS: &[Spec] = &[
         examples: &["cais exec -it web sh", "cais exec -u 0 -w /etc web cat passwd"],
         codes: Codes::Program,
         refused: refused::EXEC,
+        // The monitor joins the container's own user namespace, which only works from outside of ours.
+        needs_ids: false,
         main: exec::main,
         ..PLAIN
     },

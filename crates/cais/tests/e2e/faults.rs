@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cais_test::fake_registry::{FakeRegistry, Fault, Login};
 use cais_test::process::Invocation;
-use cais_test::{Cais, Image, Layer, e2e, e2e_empty};
+use cais_test::{Cais, Compression, Image, Layer, Layout, e2e, e2e_empty};
 use rustix::process::{Pid, Signal, kill_process};
 
 fn parent_of(pid: u32) -> u32 {
@@ -142,10 +142,14 @@ fn a_full_disk_is_one_error_and_no_image() {
     e2e_empty(|cais| {
         fs::create_dir_all(cais.root()).unwrap();
         Invocation::new("mount", "-t tmpfs -o size=2m tmpfs").arg(cais.root()).ok();
-        let image = Image::new().layer(Layer::new().file("big", vec![b'x'; 8 << 20])).build();
+        let big = || Layer::new().file("big", vec![b'x'; 8 << 20]);
         let archive = cais.folder().join("big.tar");
-        image.write_docker_archive(&archive, &["big:1"]).unwrap();
-        cais.cmd("load -i").arg(&archive).output().code(1).one_clear_error().says("space");
+        Image::new().layer(big()).build().write_docker_archive(&archive, &["big:1"]).unwrap();
+        cais.cmd("load -i").arg(&archive).output().code(1).one_clear_error().says("free");
+        // Packed it fits, so that the disk is full in the middle of unpacking.
+        let mut layout = Layout::create(&cais.folder().join("layout")).unwrap();
+        layout.add("big:2", &Image::new().packed_layer(big(), Compression::Gzip).build()).unwrap();
+        cais.cmd("load -i").arg(layout.path()).output().code(1).one_clear_error().says("space");
         assert_eq!(cais.ok("images -aq"), "");
         let used = Invocation::new("du", "-sk").arg(cais.root()).ok();
         let kib: u64 = used.split_whitespace().next().unwrap().parse().unwrap();

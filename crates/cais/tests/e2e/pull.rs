@@ -172,7 +172,7 @@ fn a_lie_is_found_out_and_nothing_is_kept() {
         registry.add("r", "v1", &image().build());
         let name = format!("{}/r:v1", registry.address());
         registry.set_fault(Some(Fault::Corrupt));
-        cais.cmd("pull").arg(&name).output().code(1).one_clear_error().says("digest");
+        cais.cmd("pull").arg(&name).output().code(1).one_clear_error().says("expected sha256:");
         assert_eq!(cais.ok("images -q -a"), "");
         registry.set_fault(None);
         cais.cmd("pull -q").arg(&name).ok();

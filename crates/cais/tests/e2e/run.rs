@@ -70,7 +70,8 @@ fn errors_of_the_engine_are_125() {
 fn hello_needs_neither_network_nor_set_up() {
     e2e_empty(|cais| {
         let text = cais.ok("run --rm hello");
-        for word in ["PID", "hostname", "namespace", "layer", "seccomp", "capabilit"] {
+        for word in ["PID", "host name", "namespace", "layer", "seccomp", "capabilit", "memory", "processes"]
+        {
             assert!(text.to_lowercase().contains(&word.to_lowercase()), "{word} in:\n{text}");
         }
     });

@@ -10,15 +10,32 @@ use crate::{ContainerRecord, ContainerRequest, MountKind, MountRequest, NetworkR
 /// Bytes of `/dev/shm` when nothing was asked.
 const SHM_DEFAULT_BYTES: u64 = 64 << 20;
 
-/// `HostConfig`; the path lists are what an ordinary container gets.
-pub(super) fn document(record: &ContainerRecord, masked: &[String], read_only: &[String]) -> Value {
+/// What an ordinary container does not see, and what it cannot write: Docker's lists, which the launch plan carries out.
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// `HostConfig`.
+pub(super) fn document(record: &ContainerRecord) -> Value {
     let request = &record.request;
     let mut document = front(record);
     resources(request, &mut document);
     let (masked, read_only) = match request {
         request if request.privileged => (Value::Null, Value::Null),
         request if request.security.unmask => (json!([]), json!([])),
-        _ => (json!(masked), json!(read_only)),
+        _ => (json!(MASKED), json!(READ_ONLY)),
     };
     document.insert("MaskedPaths".into(), masked);
     document.insert("ReadonlyPaths".into(), read_only);

@@ -258,7 +258,7 @@ fn check_space(path: &Path, size_bytes: u64) -> Result<()> {
         return Ok(());
     }
     let message =
-        format!("a file of the archive has {size_bytes} bytes, only {free_bytes} are free in the store");
+        format!("no space left: a file of the archive has {size_bytes} bytes, only {free_bytes} are free in the store");
     Err(Error::new(ErrorKind::System, message))
 }
 

@@ -30,7 +30,7 @@ pub fn rows(contenders: &[Contender], table: &mut Table) {
 fn watch(contender: &Contender) -> Option<Monitor> {
     contender.run(&format!("run -d --name bench-idle {IMAGE} sleep 100000"));
     let init: u32 = contender.run("inspect --format {{.State.Pid}} bench-idle").parse().ok()?;
-    let monitor = parent(init).and_then(measure);
+    let monitor = parent(init).and_then(|pid| measure(pid, WATCHED));
     contender.run(&format!("{} bench-idle", contender.remove));
     monitor
 }
@@ -40,11 +40,11 @@ fn parent(pid: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn measure(pid: u32) -> Option<Monitor> {
+fn measure(pid: u32, watched: Duration) -> Option<Monitor> {
     // What starting woke goes to sleep first.
-    std::thread::sleep(WATCHED);
+    std::thread::sleep(watched);
     let before = switches(pid)?;
-    std::thread::sleep(WATCHED);
+    std::thread::sleep(watched);
     let after = switches(pid)?;
     let file = |name: &str| fs::read_to_string(format!("/proc/{pid}/{name}")).ok();
     let field = |text: &str, name: &str| {
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn this_process_can_be_watched() {
-        let monitor = measure(std::process::id()).unwrap();
+        let monitor = measure(std::process::id(), Duration::from_millis(1)).unwrap();
         assert!(monitor.pss_kb > 0 && monitor.threads >= 2 && monitor.switches > 0);
         assert!(parent(std::process::id()).unwrap() > 0);
     }
