@@ -271,8 +271,8 @@ impl Engine {
             stdin: record.request.interactive,
             attached: taking.attach,
             stdin_once: taking.attach && taking.stdin,
-            rows: 0,
-            cols: 0,
+            rows: record.request.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
+            cols: record.request.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
             cleanup: Strings(&cleanup),
         };
         Ok((fds.spawn(&planned.steps, &setup)?, planned))

@@ -52,8 +52,11 @@ impl Engine {
                 .hint("as root the bridge does it better: leave --network out"));
         }
         if !self.has_pasta() {
-            return Err(Error::new(ErrorKind::Denied, "network pasta: /dev/net/tun cannot be opened by this user")
-                .hint("an administrator allows it with `chmod 666 /dev/net/tun`, as most distributions do"));
+            return Err(Error::new(
+                ErrorKind::Denied,
+                "network pasta: /dev/net/tun cannot be opened by this user",
+            )
+            .hint("an administrator allows it with `chmod 666 /dev/net/tun`, as most distributions do"));
         }
         let netns = create_netns().map_err(network_error)?;
         let place = NetnsPlace::new(self.store.paths().run_container(id).join("netns"), &netns)?;

@@ -153,7 +153,7 @@ pub fn signal_number(text: &str) -> Result<i32> {
         if rest.is_empty() {
             return Some(base);
         }
-        let number = base + rest.parse::<i32>().ok()?;
+        let number = base.checked_add(rest.parse::<i32>().ok()?)?;
         (34..=64).contains(&number).then_some(number)
     };
     if let Some(rest) = name.strip_prefix("RTMIN") {
@@ -240,7 +240,7 @@ mod tests {
         ] {
             assert_eq!(signal_number(text).ok(), number, "{text}");
         }
-        for text in ["0", "65", "FOO", "RTMIN+99", ""] {
+        for text in ["0", "65", "FOO", "RTMIN+99", "RTMIN+2147483647", ""] {
             assert!(signal_number(text).is_err(), "{text}");
         }
     }

@@ -35,6 +35,8 @@ struct Child {
     identity: Identity,
     set_home: bool,
     tty: bool,
+    /// Rows and columns of the terminal, 0 = unknown.
+    size: [u16; 2],
     /// The step at work.
     index: u32,
 }
@@ -51,6 +53,7 @@ pub fn run(plan: &Plan<'_>, wiring: Wiring) -> ! {
         identity: Identity::default(),
         set_home: false,
         tty: plan.setup.tty,
+        size: [plan.setup.rows as u16, plan.setup.cols as u16],
         index: 0,
     };
     for step in plan.steps() {
@@ -311,6 +314,11 @@ impl Child {
         plain(sys::ioctl(master, TIOCSPTLCK, &raw const unlock as usize))?;
         let slave = plain(sys::ioctl(master, TIOCGPTPEER, (flags | sys::O_CLOEXEC) as usize))? as i32;
         plain(sys::ioctl(slave, TIOCSCTTY, 0))?;
+        if self.size[0] > 0 && self.size[1] > 0 {
+            const TIOCSWINSZ: usize = 0x5414;
+            let size = [self.size[0], self.size[1], 0, 0];
+            plain(sys::ioctl(slave, TIOCSWINSZ, size.as_ptr() as usize))?;
+        }
         if console {
             let at = plain(mounts::open_or_make(root, c"dev/console".to_bytes(), false, 0o600))?;
             let tree = plain(sys::open_tree(slave, c"".to_bytes(), false))?;

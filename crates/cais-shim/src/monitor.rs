@@ -30,9 +30,12 @@ struct Client {
     owner: bool,
     /// Wants to hear of the exit.
     waits: bool,
+    /// Has to be told of the exit as soon as its socket takes it.
+    exit_due: bool,
 }
 
-const NOBODY: Client = Client { fd: -1, attached: false, stdin: false, owner: false, waits: false };
+const NOBODY: Client =
+    Client { fd: -1, attached: false, stdin: false, owner: false, waits: false, exit_due: false };
 
 /// One of the command's outputs, with the piece that is on its way to the clients.
 struct Output {
@@ -242,6 +245,7 @@ impl<'a> Monitor<'a> {
                 stdin: setup.attached && setup.stdin,
                 owner: setup.attached,
                 waits: setup.attached,
+                exit_due: false,
             };
             monitor.clients = clients;
             monitor.resize(setup.rows, setup.cols);
@@ -308,7 +312,7 @@ impl<'a> Monitor<'a> {
             let fd = &mut fds[5 + index];
             fd.fd = client.fd;
             fd.events = 0;
-            if pending >> index & 1 == 1 {
+            if pending >> index & 1 == 1 || client.exit_due {
                 fd.events |= POLLOUT;
             }
             if !(client.stdin && self.input.start < self.input.end) {
@@ -368,6 +372,9 @@ impl<'a> Monitor<'a> {
     fn serve(&mut self, index: usize, events: i16) {
         if events & POLLOUT != 0 {
             self.deliver(index);
+            if self.clients[index].exit_due {
+                self.send_exited(index);
+            }
         }
         if events & !POLLOUT == 0 {
             return;
@@ -575,8 +582,11 @@ impl<'a> Monitor<'a> {
         payload[..4].copy_from_slice(&init::exit_code(status).to_ne_bytes());
         payload[4..8].copy_from_slice(&(status & 0x7f).to_ne_bytes());
         payload[8..].copy_from_slice(&u32::from(self.oom_killed()).to_ne_bytes());
-        if sys::send_parts(self.clients[index].fd, &[wire::EXITED], &payload).is_err() {
-            self.drop_client(index);
+        match sys::send_parts(self.clients[index].fd, &[wire::EXITED], &payload) {
+            Ok(_) => self.clients[index].exit_due = false,
+            // It still reads the last output.
+            Err(sys::EAGAIN | sys::EINTR) => self.clients[index].exit_due = true,
+            Err(_) => self.drop_client(index),
         }
     }
 
@@ -615,7 +625,7 @@ impl<'a> Monitor<'a> {
     }
 
     fn someone_cleans(&self) -> bool {
-        self.clients.iter().any(|c| c.fd >= 0 && c.owner)
+        self.clients.iter().any(|c| c.fd >= 0 && (c.owner || c.exit_due))
     }
 
     /// Nobody is left who cleans up: spawns the main program for it, unless an owner said that it is done.

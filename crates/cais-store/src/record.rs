@@ -100,6 +100,9 @@ pub struct ContainerRequest {
     pub cidfile: Option<PathBuf>,
     /// Keep stdout/stderr/stdin attached (false: detached).
     pub detach: bool,
+    /// Rows and columns of the caller's terminal; of this call, not of the container.
+    #[serde(skip)]
+    pub terminal_size: Option<(u16, u16)>,
 }
 
 /// When an image is fetched for `run` and `create`.

@@ -8,8 +8,6 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use crate::isolation::isolated_as;
 use crate::process::{Finished, Invocation, wait_until_within};
 use crate::rootfs::busybox;
@@ -56,8 +54,6 @@ const FOLDER: &str = "/run/c";
 #[derive(Debug)]
 pub struct Cais {
     binary: PathBuf,
-    /// Keeps the folder on the disk; it is used through [`FOLDER`].
-    _disk: TempDir,
     before: RefCell<Option<World>>,
 }
 
@@ -66,17 +62,18 @@ impl Cais {
     /// namespaces of [`crate::isolation`].
     ///
     /// # Panics
-    /// When no temporary folder can be made.
+    /// Outside of those namespaces.
     pub fn new() -> Option<Cais> {
         let Some(binary) = binary() else {
             crate::skip("the binary cais has not been built");
             return None;
         };
-        let disk = tempfile::Builder::new().prefix("cais.").tempdir().expect("a temporary folder");
+        let disk =
+            crate::isolation::disk().expect("an engine is tested inside the namespaces of isolation only");
         std::fs::create_dir(FOLDER).expect("only one engine in a test");
-        Invocation::new("mount", "--bind").arg(disk.path()).arg(FOLDER).ok();
+        Invocation::new("mount", "--bind").arg(disk).arg(FOLDER).ok();
         std::fs::create_dir(Path::new(FOLDER).join("home")).expect("a folder");
-        Some(Cais { binary, _disk: disk, before: RefCell::new(None) })
+        Some(Cais { binary, before: RefCell::new(None) })
     }
 
     /// A folder of this test, for archives, bind mounts and the like.

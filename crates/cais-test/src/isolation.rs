@@ -5,12 +5,17 @@
 //! the way out (a veth pair that leads nowhere), `/run` is empty, `/etc` is an overlay in memory that a test may write
 //! as it likes, with `hosts` and `resolv.conf` known beforehand. Cgroups are the host's: there is no cheap way to have private ones on version 1.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::process::Invocation;
 
 /// Set inside the namespaces.
-pub const INSIDE: &str = "CAIS_TEST_INSIDE";
+const INSIDE: &str = "CAIS_TEST_INSIDE";
+/// Names the folder of [`Disk`] inside.
+const DISK: &str = "CAIS_TEST_DISK";
 
 /// Address of the machine on its only network inside.
 pub const HOST_ADDRESS: &str = "192.0.2.10";
@@ -35,13 +40,53 @@ set +e
 exit $?
 "#;
 
+/// A folder on the disk for the inner process. The outer one takes it away, when no mount holds it any more.
+#[derive(Debug)]
+pub struct Disk(Option<TempDir>);
+
+impl Disk {
+    /// Makes the folder.
+    ///
+    /// # Panics
+    /// When none can be made.
+    pub fn create() -> Disk {
+        Disk(Some(tempfile::Builder::new().prefix("cais.").tempdir().expect("a temporary folder")))
+    }
+
+    /// Where it lies.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn path(&self) -> &Path {
+        self.0.as_ref().expect("taken away by drop only").path()
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let path = self.0.take().expect("once").keep();
+        // The kernel takes the inner namespaces down in its own time.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while std::fs::remove_dir_all(&path).is_err() && path.exists() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The folder that the outer process has made for this one.
+pub fn disk() -> Option<PathBuf> {
+    std::env::var_os(DISK).map(PathBuf::from)
+}
+
 /// `program` inside the namespaces, arguments to be added; needs root.
-pub fn enclosed(program: &Path) -> Invocation {
+pub fn enclosed(program: &Path, disk: &Disk) -> Invocation {
     Invocation::new("unshare", "--mount --net --ipc --uts --pid --fork --kill-child --mount-proc")
         .args("--propagation private -- sh -c")
         .arg(SETUP)
         .arg("sh")
         .arg(program)
+        .env(INSIDE, "1")
+        .env(DISK, disk.path())
 }
 
 /// Whether this process is the inner one.
@@ -71,10 +116,10 @@ pub(crate) fn isolated_as(type_name: &str, body: impl FnOnce()) {
     }
     let name = test_name(type_name);
     let exe = std::env::current_exe().expect("own path");
-    let finished = enclosed(&exe)
+    let disk = Disk::create();
+    let finished = enclosed(&exe, &disk)
         .args("--exact --nocapture --test-threads=2")
         .arg(&name)
-        .env(INSIDE, "1")
         .timeout_secs(300)
         .output();
     let text = finished.stdout_text();

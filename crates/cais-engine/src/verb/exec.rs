@@ -33,6 +33,8 @@ pub struct ExecRequest {
     pub detach: bool,
     /// All capabilities.
     pub privileged: bool,
+    /// Rows and columns of the caller's terminal.
+    pub terminal_size: Option<(u16, u16)>,
 }
 
 /// `CLONE_NEWPID`, which the monitor joins.
@@ -88,8 +90,8 @@ impl Engine {
             stdin: request.interactive,
             attached: !request.detach,
             stdin_once: true,
-            rows: 0,
-            cols: 0,
+            rows: request.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
+            cols: request.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
             cleanup: Strings(b""),
         };
         let shim_pid = fds.spawn(&planned.steps, &setup)?;
@@ -119,11 +121,7 @@ impl Engine {
         Ok(pidfd)
     }
 
-    fn exec_process(
-        &self,
-        record: &ContainerRecord,
-        request: &ExecRequest,
-    ) -> Result<Process> {
+    fn exec_process(&self, record: &ContainerRecord, request: &ExecRequest) -> Result<Process> {
         let mut warnings = Vec::new();
         let mut process = process(self, record, &mut warnings)?;
         process.args.clone_from(&request.args);

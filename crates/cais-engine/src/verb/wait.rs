@@ -42,7 +42,10 @@ impl Engine {
             Err(error) if error.kind == ErrorKind::Conflict => return Ok(recorded(self)),
             Err(error) => return Err(error),
         };
-        stream.request(wire::WAIT, &[]).map_err(|e| broken(id, e))?;
+        if stream.request(wire::WAIT, &[]).is_err() {
+            // It ended between the connection and the request.
+            return Ok(recorded(self));
+        }
         let mut buffer = vec![0; MESSAGE_BYTES];
         loop {
             match stream.recv(&mut buffer) {

@@ -122,6 +122,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         platform,
         pull: pull(args.pull.as_deref())?,
         cidfile: args.cidfile.as_deref().filter(|p| !p.is_empty()).map(|p| absolute(caller.directory, p)),
+        terminal_size: None,
         detach: false,
     };
     Ok(Conversion { request, warnings })

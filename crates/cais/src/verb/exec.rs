@@ -11,6 +11,7 @@ use crate::failure::{Failure, Outcome};
 use crate::parse::parse;
 use crate::pump::Wishes;
 use crate::request::{Caller, environment};
+use crate::terminal;
 
 #[derive(Debug, Args)]
 struct ExecArgs {
@@ -69,6 +70,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         interactive: args.interactive,
         detach: args.detach,
         privileged: args.privileged,
+        terminal_size: terminal::size().filter(|_| args.tty),
     };
     let wishes = Wishes {
         tty: args.tty,

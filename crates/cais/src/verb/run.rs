@@ -12,6 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::parse::{parse, parse_bool};
 use crate::progress;
 use crate::pump::Wishes;
+use crate::terminal;
 
 #[derive(Debug, Args)]
 struct RunArgs {
@@ -39,6 +40,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     }
     let mut request = create::request(door, &args.container)?;
     request.detach = args.detach;
+    request.terminal_size = terminal::size().filter(|_| wishes.tty);
     if !args.detach {
         check_terminal(wishes.tty, wishes.stdin)?;
     }

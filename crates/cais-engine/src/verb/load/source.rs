@@ -257,8 +257,9 @@ fn check_space(path: &Path, size_bytes: u64) -> Result<()> {
     if size_bytes <= free_bytes {
         return Ok(());
     }
-    let message =
-        format!("no space left: a file of the archive has {size_bytes} bytes, only {free_bytes} are free in the store");
+    let message = format!(
+        "no space left: a file of the archive has {size_bytes} bytes, only {free_bytes} are free in the store"
+    );
     Err(Error::new(ErrorKind::System, message))
 }
 

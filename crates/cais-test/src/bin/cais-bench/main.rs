@@ -13,7 +13,7 @@ mod table;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use cais_test::isolation::{INSIDE, enclosed, is_inside};
+use cais_test::isolation::{Disk, disk, enclosed, is_inside};
 use cais_test::rootfs::busybox;
 
 use contender::Contender;
@@ -48,8 +48,9 @@ fn main() -> ExitCode {
     }
     let Some(binary) = binary else { return usage() };
     if !is_inside() {
-        let mut again = enclosed(&std::env::current_exe().expect("own path")).command();
-        let status = again.args(&args).env(INSIDE, "1").status();
+        let disk = Disk::create();
+        let status =
+            enclosed(&std::env::current_exe().expect("own path"), &disk).command().args(&args).status();
         return if status.is_ok_and(|status| status.success()) {
             ExitCode::SUCCESS
         } else {
@@ -66,16 +67,16 @@ fn usage() -> ExitCode {
 }
 
 fn launch(binary: PathBuf, effort: Effort, peers: bool) {
-    let folder = tempfile::Builder::new().prefix("bench.").tempdir().expect("a temporary folder");
-    let archive = folder.path().join("busybox.tar");
+    let folder = disk().expect("made by the outer process");
+    let archive = folder.join("busybox.tar");
     let image = busybox().expect("busybox-static is needed for the image").build();
     image.write_docker_archive(&archive, &["bench/busybox:latest"]).expect("writing the image");
     let mut table = Table::new();
     let mut contenders = Vec::new();
-    let mut candidates: Vec<Result<Contender, String>> = vec![contender::cais(folder.path(), binary)];
+    let mut candidates: Vec<Result<Contender, String>> = vec![contender::cais(folder.as_path(), binary)];
     if peers {
-        candidates.push(contender::docker(folder.path()));
-        candidates.push(contender::podman(folder.path()));
+        candidates.push(contender::docker(folder.as_path()));
+        candidates.push(contender::podman(folder.as_path()));
     }
     for candidate in candidates {
         match candidate.and_then(|contender| contender.load(&archive).map(|()| contender)) {
