@@ -202,8 +202,6 @@ enum Step {
     14 Mask {
         /// Path in the container.
         path: Str<'a>,
-        /// Slot that holds the host's /dev/null.
-        null_slot: u32,
     }
     /// Makes a path read-only; missing ones are ignored.
     15 ReadOnlyPath {

@@ -8,7 +8,11 @@ use std::path::Path;
 
 use cais_plan::{Bytes, PlanWriter, Step, Str, Strings, join_strings};
 
-use crate::launch::{ExecLaunch, Launch, MountPlan, Network, Process, Root};
+mod process;
+
+use process::process;
+
+use crate::launch::{ExecLaunch, Launch, MountPlan, Network, Root};
 
 const RDONLY: u64 = 1;
 const NOSUID: u64 = 2;
@@ -25,7 +29,7 @@ const CLONE_NEWPID: u64 = 0x2000_0000;
 const CLONE_NEWNET: u64 = 0x4000_0000;
 
 /// Hidden from the container, as Docker hides them.
-const MASKED: [&str; 12] = [
+pub const MASKED: [&str; 12] = [
     "/proc/asound",
     "/proc/acpi",
     "/proc/interrupts",
@@ -41,10 +45,8 @@ const MASKED: [&str; 12] = [
 ];
 
 /// Read-only in the container, as Docker has them.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Slot of the host's /dev/null, with which files are masked.
-const NULL_SLOT: u32 = 0;
 /// Slots of the shim.
 const SLOTS: u32 = 128;
 
@@ -109,7 +111,7 @@ pub fn container(launch: &Launch) -> Result<Planned> {
     let mut planner = Planner {
         launch,
         steps: PlanWriter::failing_at(launch.failing_step),
-        next_slot: NULL_SLOT + 1,
+        next_slot: 0,
         attaches: Vec::new(),
     };
     planner.cgroup_and_network();
@@ -198,7 +200,6 @@ impl<'a> Planner<'a> {
     /// What comes from the host is opened while the host's tree is still there and its propagation still intact.
     fn host_trees(&mut self) -> Result<()> {
         let launch = self.launch;
-        self.open("/dev/null", Path::new("/dev/null"), NULL_SLOT, false)?;
         for mount in &launch.mounts {
             if let MountPlan::Bind { source, recursive, .. } = mount {
                 let slot = self.slot()?;
@@ -218,7 +219,7 @@ impl<'a> Planner<'a> {
     fn root(&mut self) -> Result<()> {
         let launch = self.launch;
         if launch.rootless {
-            for (node, slot) in launch.nodes.iter().zip(1..) {
+            for (node, slot) in launch.nodes.iter().zip(0..) {
                 let slot = slot + launch.mounts.len() as u32;
                 if slot >= SLOTS {
                     return Err(PlanError::TooMany);
@@ -339,7 +340,7 @@ impl<'a> Planner<'a> {
 
     fn devices(&mut self) -> Result<()> {
         let launch = self.launch;
-        for (node, slot) in launch.nodes.iter().zip(1..) {
+        for (node, slot) in launch.nodes.iter().zip(0..) {
             let place = text("a device path", &node.path)?;
             let sentence = format!("make the device {}", node.path);
             let step = if launch.rootless {
@@ -416,7 +417,7 @@ impl<'a> Planner<'a> {
         self.steps.push(sentence, &Step::Stdio { console: true });
         if self.launch.confined {
             for masked in MASKED {
-                let step = Step::Mask { path: Str(masked.as_bytes()), null_slot: NULL_SLOT };
+                let step = Step::Mask { path: Str(masked.as_bytes()) };
                 self.steps.push(format!("mask {masked}"), &step);
             }
             for read_only in READ_ONLY {
@@ -442,74 +443,6 @@ impl<'a> Planner<'a> {
         }
         Ok(())
     }
-}
-
-/// The last part, common to `run` and `exec`: limits, user, privileges in the only order that works, then the command.
-fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
-    for limit in &process.limits {
-        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
-        steps.push(format!("set resource limit {resource}"), &Step::Limit { resource, soft, hard });
-    }
-    let groups = list("a group", &process.groups)?;
-    let user = text("the user", &process.user)?;
-    let name = if process.user.is_empty() { "root" } else { &process.user };
-    steps.push(format!("find user {name}"), &Step::User { user, groups: Strings(&groups), home: true });
-    let directory = text("the working directory", &process.workdir)?;
-    let sentence = format!("change to the working directory {}", process.workdir);
-    steps.push(sentence, &Step::Chdir { path: directory, create: true });
-    if let Some(profile) = &process.apparmor {
-        let label = format!("exec {profile}");
-        let label = text("the AppArmor profile", &label)?;
-        let step = Step::ExecLabel { file: Str(b"exec"), label };
-        steps.push(format!("apply the AppArmor profile {profile}"), &step);
-    }
-    let caps = &process.capabilities;
-    steps.push("drop capabilities from the bounding set", &Step::Bounding { keep: caps.bounding.bits() });
-    // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, as late as possible.
-    let early = process.seccomp.as_ref().filter(|_| !process.no_new_privileges);
-    if let Some(filter) = early {
-        steps.push("install the seccomp filter", &Step::Seccomp { filter: Bytes(filter) });
-    }
-    steps.push(format!("become user {name}"), &Step::SwitchUser { groups: process.set_groups });
-    let step = Step::Capabilities {
-        effective: caps.effective.bits(),
-        permitted: caps.permitted.bits(),
-        inheritable: caps.inheritable.bits(),
-        ambient: caps.ambient.bits(),
-    };
-    steps.push("set the capabilities", &step);
-    if process.no_new_privileges {
-        steps.push("set no_new_privs", &Step::NoNewPrivileges {});
-        if let Some(filter) = &process.seccomp {
-            steps.push("install the seccomp filter", &Step::Seccomp { filter: Bytes(filter) });
-        }
-    }
-    steps.push("tie the container to its monitor", &Step::DeathSignal {});
-    if process.init {
-        steps.push("start the init", &Step::Init {});
-    }
-    let program = process.args.first().ok_or(PlanError::NoCommand)?;
-    let paths = list("the command", &candidates(program, &process.env))?;
-    let args = list("an argument", &process.args)?;
-    let env = list("an environment variable", &process.env)?;
-    let step = Step::Exec { paths: Strings(&paths), args: Strings(&args), env: Strings(&env) };
-    steps.push(format!("execute {program}"), &step);
-    Ok(())
-}
-
-/// Docker's PATH for images that set none.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// Where a command is looked for: itself when it has a slash, else each directory of PATH.
-fn candidates(program: &str, env: &[String]) -> Vec<String> {
-    if program.contains('/') || program.is_empty() {
-        return vec![program.to_owned()];
-    }
-    let path = env.iter().rev().find_map(|v| v.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
-    path.split(':')
-        .map(|directory| if directory.is_empty() { "." } else { directory })
-        .map(|directory| format!("{}/{program}", directory.trim_end_matches('/')))
-        .collect()
 }
 
 fn is_inside_proc(target: &str) -> bool {

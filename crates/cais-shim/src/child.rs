@@ -117,10 +117,7 @@ impl Child {
             Step::MakeNode { path, mode, device, uid, gid } => {
                 plain(self.make_node(path, mode, device, uid, gid))
             }
-            Step::Mask { path, null_slot } => {
-                let null = self.slot(null_slot)?;
-                plain(mounts::mask(self.root, path.0, null))
-            }
+            Step::Mask { path } => plain(mounts::mask(self.root, path.0)),
             Step::ReadOnlyPath { path } => plain(mounts::read_only(self.root, path.0)),
             Step::RootAttributes { set } => plain(sys::mount_setattr(self.root, false, set, 0)),
             Step::Pivot {} => plain(self.pivot()),

@@ -10,6 +10,9 @@
 pub mod child;
 pub mod creds;
 pub mod init;
+pub mod input;
+pub mod launch;
+pub mod line;
 pub mod log;
 pub mod monitor;
 pub mod mounts;

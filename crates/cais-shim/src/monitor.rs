@@ -4,13 +4,15 @@
 //! container down, memory stays bounded, nothing is lost. After the end the exit record is written before anybody is
 //! told; then an owner that is still connected cleans up, or the main program is spawned to do so.
 
-use cais_plan::wire::{self, NO_STEP, PACKET_BYTES, detail};
+use cais_plan::wire::{self, PACKET_BYTES};
 use cais_plan::{Plan, Setup};
 
-use crate::child::{self, Wiring};
+use crate::init;
+use crate::input::Input;
+use crate::launch::{Launched, launch};
+use crate::line::Line;
 use crate::log::Log;
 use crate::sys::{self, POLLIN, POLLOUT, PollFd};
-use crate::{PLAN_FD, init};
 
 /// Clients at one time; further ones are refused by closing.
 const CLIENTS: usize = 24;
@@ -47,17 +49,6 @@ struct Output {
     pending: u32,
 }
 
-/// Input on its way to the command.
-struct Input {
-    fd: i32,
-    piece: &'static mut [u8],
-    start: usize,
-    end: usize,
-    /// Close when the piece is written.
-    ending: bool,
-    tty: bool,
-}
-
 struct Monitor<'a> {
     setup: Setup<'a>,
     pid: i32,
@@ -88,115 +79,6 @@ pub fn run(plan: &Plan<'_>) -> i32 {
     }
 }
 
-struct Launched {
-    pid: i32,
-    pidfd: i32,
-    terminal: i32,
-    stdin: i32,
-    stdout: i32,
-    stderr: i32,
-    started_ns: u64,
-}
-
-type Message = [u8; 12];
-
-fn failure(index: u32, errno: sys::Errno, word: u32) -> Message {
-    let mut message = [0; 12];
-    message[..4].copy_from_slice(&index.to_ne_bytes());
-    message[4..8].copy_from_slice(&errno.0.to_ne_bytes());
-    message[8..].copy_from_slice(&word.to_ne_bytes());
-    message
-}
-
-/// Clones the child and waits until it has become the command or said why not.
-fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
-    let setup = &plan.setup;
-    let pipes = || -> sys::Result<_> {
-        let error = sys::pipe()?;
-        let terminal = if setup.tty { sys::packet_pair()? } else { (-1, -1) };
-        let input = if setup.stdin && !setup.tty { sys::pipe()? } else { (-1, -1) };
-        let output = if setup.tty { (-1, -1) } else { sys::pipe()? };
-        let errors = if setup.tty { (-1, -1) } else { sys::pipe()? };
-        sys::setsid()?;
-        if setup.join_pid_fd >= 0 {
-            sys::setns(setup.join_pid_fd, setup.join_flags)?;
-        }
-        Ok((error, terminal, input, output, errors))
-    };
-    let (error, terminal, input, output, errors) = pipes().map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
-    // SAFETY: one thread; the child runs the plan and never returns here.
-    let cloned = unsafe { sys::clone3(setup.clone_flags, setup.cgroup_fd) };
-    let (pid, pidfd) = cloned.map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
-    if pid == 0 {
-        // What only the monitor needs must not reach the container, not even until the exec.
-        for fd in [
-            setup.owner_fd,
-            setup.listen_fd,
-            setup.log_fd,
-            setup.exit_dir_fd,
-            setup.oom_fd,
-            setup.cgroup_fd,
-            PLAN_FD,
-        ] {
-            sys::close(fd);
-        }
-        for fd in [error.0, terminal.0, input.1, output.0, errors.0] {
-            sys::close(fd);
-        }
-        child::run(
-            plan,
-            Wiring {
-                error: error.1,
-                stdin: input.0,
-                stdout: output.1,
-                stderr: errors.1,
-                terminal: terminal.1,
-            },
-        );
-    }
-    for fd in [error.1, terminal.1, input.0, output.1, errors.1, setup.join_pid_fd, setup.cgroup_fd, PLAN_FD]
-    {
-        if fd >= 0 {
-            sys::close(fd);
-        }
-    }
-    let master = if terminal.0 >= 0 { sys::recv_fd(terminal.0).ok().flatten().unwrap_or(-1) } else { -1 };
-    sys::close(terminal.0);
-    wait_for_exec(error.0, pid)?;
-    Ok(Launched {
-        pid,
-        pidfd,
-        terminal: master,
-        stdin: input.1,
-        stdout: if master >= 0 { master } else { output.0 },
-        stderr: errors.0,
-        started_ns: sys::now_ns(),
-    })
-}
-
-/// The error pipe ends at the exec; bytes on it are the child's last words.
-fn wait_for_exec(pipe: i32, pid: i32) -> Result<(), Message> {
-    let mut words = [0_u8; 12];
-    let mut got = 0;
-    while got < words.len() {
-        match sys::read(pipe, &mut words[got..]) {
-            Ok(0) => break,
-            Ok(n) => got += n,
-            Err(sys::EINTR) => {}
-            Err(_) => break,
-        }
-    }
-    sys::close(pipe);
-    if got == 0 {
-        return Ok(());
-    }
-    let _ = sys::wait(pid, true);
-    if got < words.len() {
-        return Err(failure(NO_STEP, sys::EIO, detail::DIED));
-    }
-    Err(words)
-}
-
 /// A fresh buffer; without memory for it the shim could not have started either.
 fn buffer(length: usize) -> &'static mut [u8] {
     match sys::map_memory(length) {
@@ -221,14 +103,13 @@ impl<'a> Monitor<'a> {
         if stdin >= 0 {
             let _ = sys::set_nonblocking(stdin);
         }
-        let input = Input { fd: stdin, piece: buffer(PACKET_BYTES), start: 0, end: 0, ending: false, tty };
-        let mut clients = [NOBODY; CLIENTS];
+        let input = Input::new(stdin, buffer(PACKET_BYTES), tty);
         let mut monitor = Monitor {
             setup,
             pid: launched.pid,
             pidfd: launched.pidfd,
             terminal: launched.terminal,
-            clients,
+            clients: [NOBODY; CLIENTS],
             outputs,
             input,
             log: Log::new(setup.log_fd, buffer(128 * 1024)),
@@ -239,7 +120,7 @@ impl<'a> Monitor<'a> {
             abandoned: false,
         };
         if setup.owner_fd >= 0 {
-            clients[0] = Client {
+            monitor.clients[0] = Client {
                 fd: setup.owner_fd,
                 attached: setup.attached,
                 stdin: setup.attached && setup.stdin,
@@ -247,7 +128,6 @@ impl<'a> Monitor<'a> {
                 waits: setup.attached,
                 exit_due: false,
             };
-            monitor.clients = clients;
             monitor.resize(setup.rows, setup.cols);
             monitor.send_started(0);
             if !setup.attached {
@@ -304,8 +184,8 @@ impl<'a> Monitor<'a> {
                 fds[2 + index].fd = output.fd;
             }
         }
-        if self.input.start < self.input.end {
-            fds[4] = PollFd { fd: self.input.fd, events: POLLOUT, revents: 0 };
+        if self.input.is_pending() {
+            fds[4] = PollFd { fd: self.input.descriptor(), events: POLLOUT, revents: 0 };
         }
         let pending = self.outputs[0].pending | self.outputs[1].pending;
         for (index, client) in self.clients.iter().enumerate() {
@@ -315,7 +195,7 @@ impl<'a> Monitor<'a> {
             if pending >> index & 1 == 1 || client.exit_due {
                 fd.events |= POLLOUT;
             }
-            if !(client.stdin && self.input.start < self.input.end) {
+            if !(client.stdin && self.input.is_pending()) {
                 fd.events |= POLLIN;
             }
             if fd.events == 0 {
@@ -353,7 +233,7 @@ impl<'a> Monitor<'a> {
         if client.owner {
             self.abandoned = true;
             // Who leaves a terminal by the detach keys comes back to a shell that still listens.
-            if client.stdin && self.setup.stdin_once && !self.input.tty {
+            if client.stdin && self.setup.stdin_once && !self.input.is_terminal() {
                 self.end_input();
             }
         }
@@ -384,7 +264,7 @@ impl<'a> Monitor<'a> {
             return;
         }
         let fd = self.clients[index].fd;
-        if self.clients[index].stdin && self.input.start == self.input.end {
+        if self.clients[index].stdin && !self.input.is_pending() {
             let mut kind = [0_u8; 1];
             match sys::peek(fd, &mut kind) {
                 Ok(1) if kind[0] == wire::STDIN => return self.take_input(index),
@@ -403,13 +283,9 @@ impl<'a> Monitor<'a> {
     /// Receives a packet of input straight into the piece: its first byte is the kind, which is skipped.
     fn take_input(&mut self, index: usize) {
         let fd = self.clients[index].fd;
-        match sys::recv(fd, self.input.piece) {
-            Ok(n) if n > 0 => {
-                self.input.start = 1;
-                self.input.end = n;
-                self.feed();
-            }
-            Ok(_) => self.drop_client(index),
+        match self.input.take(fd) {
+            Ok(true) => self.feed(),
+            Ok(false) => self.drop_client(index),
             Err(_) => {}
         }
     }
@@ -421,12 +297,12 @@ impl<'a> Monitor<'a> {
             wire::ATTACH => {
                 self.clients[index].attached = true;
                 self.clients[index].waits = true;
-                self.clients[index].stdin = payload.first() == Some(&1) && self.input.fd >= 0;
+                self.clients[index].stdin = payload.first() == Some(&1) && self.input.is_open();
                 self.send_started(index);
             }
             wire::STDIN_END if self.clients[index].stdin => {
                 self.clients[index].stdin = false;
-                if self.setup.stdin_once || self.input.tty {
+                if self.setup.stdin_once || self.input.is_terminal() {
                     self.end_input();
                 }
             }
@@ -516,50 +392,22 @@ impl<'a> Monitor<'a> {
 
     /// Writes pending input to the command.
     fn feed(&mut self) {
-        let input = &mut self.input;
-        while input.start < input.end {
-            match sys::write(input.fd, &input.piece[input.start..input.end]) {
-                Ok(n) => input.start += n,
-                Err(sys::EINTR) => {}
-                Err(sys::EAGAIN) => return,
-                Err(_) => {
-                    input.start = input.end;
-                    input.ending = true;
-                }
-            }
-        }
-        if input.ending {
+        if self.input.feed() {
             self.end_input();
         }
     }
 
     fn end_input(&mut self) {
-        let input = &mut self.input;
-        if input.fd < 0 {
-            return;
-        }
-        if input.start < input.end {
-            input.ending = true;
-            return;
-        }
-        if input.tty {
-            // End of input on a terminal is its end-of-file character.
-            const EOF_CHARACTER: u8 = 4;
-            let _ = sys::write(input.fd, &[EOF_CHARACTER]);
-        } else {
-            sys::close(input.fd);
-            input.fd = -1;
+        if self.input.end() {
             for client in &mut self.clients {
                 client.stdin = false;
             }
         }
-        input.ending = false;
     }
 
     /// The command has ended: takes what is left of its output; when all is delivered, tells.
     fn drain(&mut self) {
-        self.input.start = 0;
-        self.input.end = 0;
+        self.input.discard();
         for index in 0..2 {
             while self.outputs[index].fd >= 0 && self.outputs[index].pending == 0 {
                 self.read_output(index);
@@ -606,7 +454,7 @@ impl<'a> Monitor<'a> {
             return;
         }
         let status = self.status.unwrap_or(0);
-        let mut line = Line { bytes: [0; 160], used: 0 };
+        let mut line = Line::new();
         line.field(b"code=", init::exit_code(status) as u64);
         line.field(b" signal=", (status & 0x7f) as u64);
         line.field(b" oom=", u64::from(self.oom_killed()));
@@ -617,7 +465,7 @@ impl<'a> Monitor<'a> {
         let dir = self.setup.exit_dir_fd;
         let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_TRUNC;
         let Ok(fd) = sys::openat(dir, temporary, flags, 0o600) else { return };
-        let written = sys::write_all(fd, &line.bytes[..line.used]);
+        let written = sys::write_all(fd, line.text());
         sys::close(fd);
         if written.is_ok() {
             let _ = sys::renameat(dir, temporary, name);
@@ -648,48 +496,5 @@ impl<'a> Monitor<'a> {
         let _ = sys::cloexec_from(3);
         let _ = sys::execve(path, argv.as_ptr(), environment.as_ptr());
         1
-    }
-}
-
-/// A short text under construction.
-struct Line {
-    bytes: [u8; 160],
-    used: usize,
-}
-
-impl Line {
-    fn put(&mut self, text: &[u8]) {
-        if let Some(place) = self.bytes.get_mut(self.used..self.used + text.len()) {
-            place.copy_from_slice(text);
-            self.used += text.len();
-        }
-    }
-
-    fn field(&mut self, name: &[u8], mut value: u64) {
-        self.put(name);
-        let mut digits = [0_u8; 20];
-        let mut at = digits.len();
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (value % 10) as u8;
-            value /= 10;
-            if value == 0 {
-                break;
-            }
-        }
-        self.put(&digits[at..]);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines() {
-        let mut line = Line { bytes: [0; 160], used: 0 };
-        line.field(b"code=", 0);
-        line.field(b" started=", 1_795_169_845_123_456_789);
-        assert_eq!(&line.bytes[..line.used], b"code=0 started=1795169845123456789");
     }
 }

@@ -262,7 +262,7 @@ fn overlay_by_mount(at: &[u8], stack: Overlay<'_>) -> Result<()> {
 ///
 /// # Errors
 /// The errno of the call that failed; a missing path is no error.
-pub fn mask(root: i32, path: &[u8], null: i32) -> Result<()> {
+pub fn mask(root: i32, path: &[u8]) -> Result<()> {
     let target = match sys::open_in_root(root, path, sys::O_PATH) {
         Err(sys::ENOENT | sys::ENOTDIR) => return Ok(()),
         other => other?,
@@ -273,19 +273,31 @@ pub fn mask(root: i32, path: &[u8], null: i32) -> Result<()> {
             c"tmpfs".to_bytes(),
             Strings(b"size=0\0nr_inodes=1\0mode=755\0"),
             sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV | sys::MOUNT_ATTR_NOEXEC,
-        )?
+        )
     } else {
-        // Verified: what covers is the null device and nothing that an image put there (CVE-2025-31133).
-        const NULL_DEVICE: u64 = 0x103;
-        if sys::fstat(null)?.device != NULL_DEVICE {
-            return Err(sys::EINVAL);
-        }
-        sys::open_tree(null, c"".to_bytes(), false)?
+        null_device(root)
     };
-    let result = sys::move_mount_to(cover, target);
-    sys::close(cover);
+    let result = cover.and_then(|cover| {
+        let moved = sys::move_mount_to(cover, target);
+        sys::close(cover);
+        moved
+    });
     sys::close(target);
     result
+}
+
+/// A detached mount of the container's /dev/null. Verified on the descriptor that is cloned: what covers is the null
+/// device and nothing that anybody put in its place (CVE-2025-31133).
+fn null_device(root: i32) -> Result<i32> {
+    const NULL_DEVICE: u64 = 0x103;
+    let null = sys::open_in_root(root, c"dev/null".to_bytes(), sys::O_PATH)?;
+    let tree = match sys::fstat(null) {
+        Ok(stat) if stat.device == NULL_DEVICE => sys::open_tree(null, c"".to_bytes(), false),
+        Ok(_) => Err(sys::EINVAL),
+        Err(errno) => Err(errno),
+    };
+    sys::close(null);
+    tree
 }
 
 /// Makes a path read-only by mounting it over itself.

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use cais_plan::{Plan, Setup, Step, Strings};
 
+use super::process::candidates;
 use super::*;
 use crate::capability::{CapSet, Capabilities};
-use crate::launch::{CgroupPlan, Limit, Node};
+use crate::launch::{CgroupPlan, Limit, Node, Process};
 
 fn process() -> Process {
     let caps = CapSet::from_bits(0b11);

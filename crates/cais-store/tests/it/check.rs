@@ -1,3 +1,5 @@
+//! Tests: check.
+
 use std::fs;
 
 use cais_store::{StoreFinding, random_id};

@@ -1,3 +1,5 @@
+//! Tests: containers.
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Barrier;
 

@@ -1,3 +1,5 @@
+//! Tests: images.
+
 use std::io::{self, Read};
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+//! Tests: open.
+
 use std::os::unix::fs::PermissionsExt;
 
 use cais_store::{Store, StoreError};

@@ -1,3 +1,5 @@
+//! Tests: volumes.
+
 use std::sync::Barrier;
 
 use cais_store::record::{MountRecord, MountRequest};

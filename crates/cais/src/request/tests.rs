@@ -1,3 +1,5 @@
+//! Tests: tests.
+
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! Tests: tests.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

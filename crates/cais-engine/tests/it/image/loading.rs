@@ -1,3 +1,5 @@
+//! Tests: loading.
+
 use std::io::Cursor;
 use std::process::Command;
 

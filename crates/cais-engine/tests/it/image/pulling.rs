@@ -1,3 +1,5 @@
+//! Tests: pulling.
+
 use std::process::Command;
 
 use cais_engine::progress::LayerEvent;

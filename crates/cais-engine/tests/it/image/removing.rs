@@ -1,3 +1,5 @@
+//! Tests: removing.
+
 use std::io::Cursor;
 
 use cais_engine::verb::LoadInput;

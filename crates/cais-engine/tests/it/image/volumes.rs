@@ -1,3 +1,5 @@
+//! Tests: volumes.
+
 use cais_engine::ErrorKind;
 
 use super::home;

@@ -1,0 +1,128 @@
+//! The start: pipes, the clone, and waiting until the child has become the command or said why not.
+
+use cais_plan::Plan;
+use cais_plan::wire::{NO_STEP, detail};
+
+use crate::child::{self, Wiring};
+use crate::{PLAN_FD, sys};
+
+/// A command that runs, and our ends of its streams; -1 where there is none.
+pub struct Launched {
+    /// As the host sees it.
+    pub pid: i32,
+    /// Readable at its end.
+    pub pidfd: i32,
+    /// Master of its terminal.
+    pub terminal: i32,
+    /// Write end of its input.
+    pub stdin: i32,
+    /// Read end of its output.
+    pub stdout: i32,
+    /// Read end of its error output.
+    pub stderr: i32,
+    /// Nanoseconds since 1970.
+    pub started_ns: u64,
+}
+
+/// Payload of a `FAILED` message.
+pub type Message = [u8; 12];
+
+fn failure(index: u32, errno: sys::Errno, word: u32) -> Message {
+    let mut message = [0; 12];
+    message[..4].copy_from_slice(&index.to_ne_bytes());
+    message[4..8].copy_from_slice(&errno.0.to_ne_bytes());
+    message[8..].copy_from_slice(&word.to_ne_bytes());
+    message
+}
+
+/// Clones the child and waits until it has become the command or said why not.
+///
+/// # Errors
+/// What to tell the owner.
+pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
+    let setup = &plan.setup;
+    let pipes = || -> sys::Result<_> {
+        let error = sys::pipe()?;
+        let terminal = if setup.tty { sys::packet_pair()? } else { (-1, -1) };
+        let input = if setup.stdin && !setup.tty { sys::pipe()? } else { (-1, -1) };
+        let output = if setup.tty { (-1, -1) } else { sys::pipe()? };
+        let errors = if setup.tty { (-1, -1) } else { sys::pipe()? };
+        sys::setsid()?;
+        if setup.join_pid_fd >= 0 {
+            sys::setns(setup.join_pid_fd, setup.join_flags)?;
+        }
+        Ok((error, terminal, input, output, errors))
+    };
+    let (error, terminal, input, output, errors) = pipes().map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
+    // SAFETY: one thread; the child runs the plan and never returns here.
+    let cloned = unsafe { sys::clone3(setup.clone_flags, setup.cgroup_fd) };
+    let (pid, pidfd) = cloned.map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
+    if pid == 0 {
+        // What only the monitor needs must not reach the container, not even until the exec.
+        for fd in [
+            setup.owner_fd,
+            setup.listen_fd,
+            setup.log_fd,
+            setup.exit_dir_fd,
+            setup.oom_fd,
+            setup.cgroup_fd,
+            PLAN_FD,
+        ] {
+            sys::close(fd);
+        }
+        for fd in [error.0, terminal.0, input.1, output.0, errors.0] {
+            sys::close(fd);
+        }
+        child::run(
+            plan,
+            Wiring {
+                error: error.1,
+                stdin: input.0,
+                stdout: output.1,
+                stderr: errors.1,
+                terminal: terminal.1,
+            },
+        );
+    }
+    for fd in [error.1, terminal.1, input.0, output.1, errors.1, setup.join_pid_fd, setup.cgroup_fd, PLAN_FD]
+    {
+        if fd >= 0 {
+            sys::close(fd);
+        }
+    }
+    let master = if terminal.0 >= 0 { sys::recv_fd(terminal.0).ok().flatten().unwrap_or(-1) } else { -1 };
+    sys::close(terminal.0);
+    wait_for_exec(error.0, pid)?;
+    Ok(Launched {
+        pid,
+        pidfd,
+        terminal: master,
+        stdin: input.1,
+        stdout: if master >= 0 { master } else { output.0 },
+        stderr: errors.0,
+        started_ns: sys::now_ns(),
+    })
+}
+
+/// The error pipe ends at the exec; bytes on it are the child's last words.
+fn wait_for_exec(pipe: i32, pid: i32) -> Result<(), Message> {
+    let mut words = [0_u8; 12];
+    let mut got = 0;
+    while got < words.len() {
+        match sys::read(pipe, &mut words[got..]) {
+            Ok(0) => break,
+            Ok(n) => got += n,
+            Err(sys::EINTR) => {}
+            Err(_) => break,
+        }
+    }
+    sys::close(pipe);
+    if got == 0 {
+        return Ok(());
+    }
+    let _ = sys::wait(pid, true);
+    if got < words.len() {
+        return Err(failure(NO_STEP, sys::EIO, detail::DIED));
+    }
+    Err(words)
+}
