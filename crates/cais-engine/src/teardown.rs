@@ -63,7 +63,7 @@ impl Engine {
     /// takes down a new run.
     ///
     /// # Errors
-    /// As for [`Engine::tear_down`].
+    /// The first of what could not be taken down; all else was.
     pub fn cleanup(&self, id: &str) -> Result<()> {
         // Nobody holds the lock of a run that has ended; who holds it is a new run, which is none of our business.
         let Some(_lock) = self.store.take_ended_lock(id)? else { return Ok(()) };

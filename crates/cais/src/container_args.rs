@@ -1,5 +1,10 @@
 //! Flags that `run` and `create` share, as docker names them.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are help texts: brackets mean optional parts"
+)]
+
 use clap::Args;
 
 /// Everything that describes the container.

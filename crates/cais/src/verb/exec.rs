@@ -1,5 +1,10 @@
 //! `exec`: a further command in a running container.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "the comments are help texts: brackets mean optional parts"
+)]
+
 use std::ffi::OsString;
 
 use cais_engine::verb::ExecRequest;

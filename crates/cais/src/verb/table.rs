@@ -49,7 +49,6 @@ pub static COMMANDS: &[Spec] = &[
         // The monitor joins the container's own user namespace, which only works from outside of ours.
         needs_ids: false,
         main: exec::main,
-        ..PLAIN
     },
     Spec {
         names: &["ps", "container ls", "container ps", "container list"],
