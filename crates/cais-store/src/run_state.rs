@@ -31,21 +31,29 @@ impl Store {
     /// [`StoreError::Running`] when somebody holds it.
     pub fn take_run_lock(&self, id: &str) -> Result<OfdLock> {
         let directory = self.paths().run_container(id);
-        files::make_directory(&directory, 0o700)?;
         let path = self.paths().run_lock(id);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(StoreError::io("open", &path))?;
-        let lock = OfdLock::try_take(file).map_err(StoreError::io("lock", &path))?;
-        let lock = lock.ok_or_else(|| StoreError::Running { id: id.to_owned() })?;
-        files::remove_file(&self.paths().run_facts(id))?;
-        files::remove_file(&self.paths().run_ctl(id))?;
-        Ok(lock)
+        loop {
+            files::make_directory(&directory, 0o700)?;
+            let opened = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path);
+            let file = match opened {
+                // The teardown of the run before took the directory away in between.
+                Err(error) if files::is_absent(&error) => continue,
+                other => other.map_err(StoreError::io("open", &path))?,
+            };
+            let lock = OfdLock::try_take(file).map_err(StoreError::io("lock", &path))?;
+            let lock = lock.ok_or_else(|| StoreError::Running { id: id.to_owned() })?;
+            if is_at(&lock, &path)? {
+                files::remove_file(&self.paths().run_facts(id))?;
+                files::remove_file(&self.paths().run_ctl(id))?;
+                return Ok(lock);
+            }
+        }
     }
 
     /// Whether somebody holds the lock of this container's run.
@@ -124,6 +132,17 @@ impl Store {
     /// When it cannot be removed.
     pub fn clear_exit(&self, id: &str) -> Result<()> {
         files::remove_file(&self.paths().container_exit(id))
+    }
+}
+
+/// The locked file is still the one at `path`, not one that was removed meanwhile.
+fn is_at(lock: &OfdLock, path: &Path) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let held = lock.file().metadata().map_err(StoreError::io("inspect", path))?;
+    match std::fs::metadata(path) {
+        Ok(named) => Ok(named.ino() == held.ino() && named.dev() == held.dev()),
+        Err(error) if files::is_absent(&error) => Ok(false),
+        Err(error) => Err(StoreError::io("inspect", path)(error)),
     }
 }
 
