@@ -80,7 +80,7 @@ pub(crate) fn process(
     let capabilities = capabilities(record, warnings)?;
     Ok(Process {
         args: record.args.clone(),
-        env: environment(record, request.tty),
+        env: environment(engine, record, request.tty),
         workdir: record.workdir.clone(),
         user: record.user.clone(),
         groups: request.group_add.clone(),
@@ -95,7 +95,7 @@ pub(crate) fn process(
 }
 
 /// The record's variables with those that Docker adds.
-pub(crate) fn environment(record: &ContainerRecord, tty: bool) -> Vec<String> {
+pub(crate) fn environment(engine: &Engine, record: &ContainerRecord, tty: bool) -> Vec<String> {
     let mut env = record.env.clone();
     let mut add = |key: &str, value: &str| {
         if !env.iter().any(|v| v.split('=').next() == Some(key)) {
@@ -107,7 +107,7 @@ pub(crate) fn environment(record: &ContainerRecord, tty: bool) -> Vec<String> {
         add("TERM", "xterm");
     }
     if record.image_id.is_some() && crate::hello::is_hello(&record.image_name) {
-        add(crate::hello::HOST_NAMESPACES, &crate::hello::host_namespaces());
+        add(crate::hello::HOST_NAMESPACES, &crate::hello::host_namespaces(&engine.config.left_namespaces));
     }
     env
 }

@@ -21,15 +21,19 @@ pub(crate) fn is_hello(name: &str) -> bool {
     name == NAME || name == "hello:latest"
 }
 
-/// `mnt=4026531841,pid=…`: this process's namespaces.
-pub(crate) fn host_namespaces() -> String {
+/// `mnt=4026531841,pid=…`: the caller's namespaces; those that it `left` are not this process's any more.
+pub(crate) fn host_namespaces(left: &[String]) -> String {
     ["mnt", "pid", "net", "ipc", "uts", "cgroup", "user", "time"]
         .iter()
         .filter_map(|kind| {
+            let key = format!("{kind}=");
+            if let Some(before) = left.iter().find(|namespace| namespace.starts_with(&key)) {
+                return Some(before.clone());
+            }
             let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
             let text = link.to_string_lossy().into_owned();
             let number = text.split_once('[')?.1.trim_end_matches(']').to_owned();
-            Some(format!("{kind}={number}"))
+            Some(key + &number)
         })
         .collect::<Vec<_>>()
         .join(",")
@@ -114,6 +118,7 @@ mod tests {
 
     #[test]
     fn namespaces_are_listed() {
-        assert!(host_namespaces().starts_with("mnt="));
+        assert!(host_namespaces(&[]).starts_with("mnt="));
+        assert!(host_namespaces(&["user=7".to_owned()]).contains(",user=7"));
     }
 }

@@ -36,6 +36,8 @@ pub struct Config {
     pub rootless: bool,
     /// Only one id is mapped in the user namespace.
     pub single_id: bool,
+    /// Namespaces that the caller left to become root of its own, as `user=4026531837`.
+    pub left_namespaces: Vec<String>,
     /// The caller's home, for credentials.
     pub home: Option<PathBuf>,
     /// `REGISTRY_AUTH_FILE`.

@@ -8,10 +8,12 @@ use std::io;
 use std::process::Command;
 
 /// What is mapped in the namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// Only the user's own id: files of other owners cannot exist here.
     pub single_id: bool,
+    /// The user and mount namespaces that were left, as `user=4026531837`.
+    pub left: Vec<String>,
 }
 
 /// Why the namespace could not be entered.
@@ -83,6 +85,7 @@ pub fn login_name(passwd: &str, uid: u32) -> Option<&str> {
 pub fn enter() -> Result<Mapping, UsernsError> {
     let uid = rustix::process::geteuid().as_raw();
     let gid = rustix::process::getegid().as_raw();
+    let left = ["user", "mnt"].iter().filter_map(|kind| namespace(kind)).collect();
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let passwd = read("/etc/passwd");
     let name = login_name(&passwd, uid);
@@ -90,11 +93,19 @@ pub fn enter() -> Result<Mapping, UsernsError> {
     let gids = ranges(&read("/etc/subgid"), name, uid);
     if uids.is_empty() || gids.is_empty() || !helper_exists("newuidmap") || !helper_exists("newgidmap") {
         unshare_user()?;
-        return map_single(uid, gid);
+        map_single(uid, gid)?;
+        return Ok(Mapping { single_id: true, left });
     }
     map_ranges(uid, gid, &uids, &gids)?;
     become_root()?;
-    Ok(Mapping { single_id: false })
+    Ok(Mapping { single_id: false, left })
+}
+
+/// This process's namespace of a kind, as `user=4026531837`.
+fn namespace(kind: &str) -> Option<String> {
+    let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
+    let text = link.to_str()?;
+    Some(format!("{kind}={}", text.split_once('[')?.1.trim_end_matches(']')))
 }
 
 fn helper_exists(name: &str) -> bool {
@@ -113,12 +124,11 @@ fn unshare_user() -> Result<(), UsernsError> {
     .map_err(|e| UsernsError::Unshare(e.into()))
 }
 
-fn map_single(uid: u32, gid: u32) -> Result<Mapping, UsernsError> {
+fn map_single(uid: u32, gid: u32) -> Result<(), UsernsError> {
     write_own("/proc/self/setgroups", "deny")?;
     write_own("/proc/self/uid_map", &format!("0 {uid} 1"))?;
     write_own("/proc/self/gid_map", &format!("0 {gid} 1"))?;
-    become_root()?;
-    Ok(Mapping { single_id: true })
+    become_root()
 }
 
 fn write_own(file: &'static str, text: &str) -> Result<(), UsernsError> {

@@ -43,6 +43,7 @@ impl Door {
             let mapping = cais_sys::userns::enter()
                 .map_err(|error| Failure::edge("rootless containers are not possible here", error))?;
             config.single_id = mapping.single_id;
+            config.left_namespaces = mapping.left;
         }
         let engine = Engine::open(config)?;
         Ok(self.engine.get_or_init(|| engine))

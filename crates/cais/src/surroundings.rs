@@ -111,6 +111,7 @@ impl Surroundings {
             run: run.unwrap_or_else(|| format!("/tmp/cais-{uid}").into()),
             rootless: ordinary || identity.nested,
             single_id: identity.nested && identity.single_id,
+            left_namespaces: Vec::new(),
             home,
             auth_file: path("REGISTRY_AUTH_FILE"),
             docker_config: globals.config.clone().or_else(|| path("DOCKER_CONFIG")),

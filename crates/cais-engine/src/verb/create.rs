@@ -57,7 +57,7 @@ impl Engine {
         self.check_network(&record)?;
         self.place_mounts(&mut record)?;
         // The record goes first: what is made from here on is found by it.
-        self.write_record(&record, &hold)?;
+        self.write_named(&mut record, &hold)?;
         // Removing takes the lock that `hold` shares.
         drop(hold);
         if let Err(error) = self.make_volumes(&record, image.as_ref()) {
@@ -66,6 +66,20 @@ impl Engine {
             return Err(error);
         }
         Ok((record, warnings))
+    }
+
+    /// Writes the record; a name of our own choice that somebody took meanwhile is replaced by another.
+    fn write_named(&self, record: &mut ContainerRecord, hold: &Hold) -> Result<()> {
+        const TRIES: u32 = 20;
+        for _ in 1..TRIES {
+            match self.write_record(record, hold) {
+                Err(error) if error.kind == ErrorKind::Conflict && record.request.name.is_none() => {
+                    record.name = self.store.free_name()?;
+                }
+                other => return other,
+            }
+        }
+        self.write_record(record, hold)
     }
 
     fn write_record(&self, record: &ContainerRecord, hold: &Hold) -> Result<()> {

@@ -125,7 +125,8 @@ impl Engine {
         let mut warnings = Vec::new();
         let mut process = process(self, record, &mut warnings)?;
         process.args.clone_from(&request.args);
-        process.env = resolve::environment(&request.env, &crate::assemble::environment(record, request.tty));
+        process.env =
+            resolve::environment(&request.env, &crate::assemble::environment(self, record, request.tty));
         if let Some(workdir) = &request.workdir {
             process.workdir = resolve::workdir(Some(workdir), None)?;
         }

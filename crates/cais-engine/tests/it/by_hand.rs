@@ -25,6 +25,7 @@ impl World {
             run,
             rootless: false,
             single_id: false,
+            left_namespaces: Vec::new(),
             home: None,
             auth_file: None,
             docker_config: None,

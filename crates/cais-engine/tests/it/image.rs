@@ -44,6 +44,7 @@ fn config(root: &Path, run: &Path) -> Config {
         run: run.to_owned(),
         rootless: false,
         single_id: false,
+        left_namespaces: Vec::new(),
         home: None,
         auth_file: None,
         docker_config: None,

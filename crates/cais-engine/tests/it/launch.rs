@@ -20,6 +20,7 @@ fn config(folder: &Path) -> Config {
         run: folder.join("run"),
         rootless: false,
         single_id: false,
+        left_namespaces: Vec::new(),
         home: None,
         auth_file: None,
         docker_config: None,
@@ -133,4 +134,23 @@ fn nor_does_one_on_the_bridge() {
     cais_sys::netns::unshare_network().expect("unshare");
     let steps = fail_every_step(&NetworkRequest::Bridge);
     assert!(steps > 40, "only {steps} steps were tried");
+}
+
+#[test]
+fn parallel_creates_that_choose_names_all_succeed() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let engine = Engine::open(config(folder.path())).expect("opens");
+    // The image is in the store before the race.
+    engine.create(ContainerRequest { name: None, ..request(NetworkRequest::None) }, &Silent).expect("first");
+    let create = |_| {
+        let engine = engine.clone();
+        std::thread::spawn(move || {
+            let unnamed = ContainerRequest { name: None, ..request(NetworkRequest::None) };
+            (0..50).map(|_| engine.create(unnamed.clone(), &Silent).map(|made| made.id)).collect::<Vec<_>>()
+        })
+    };
+    let threads: Vec<_> = (0..8).map(create).collect();
+    let made: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect();
+    assert_eq!(made.iter().filter(|m| m.is_err()).count(), 0, "{:?}", made.iter().find(|m| m.is_err()));
+    assert_eq!(engine.containers(true).expect("lists").len(), 401);
 }
