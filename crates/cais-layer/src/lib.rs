@@ -1,6 +1,6 @@
 //! Layer tar streams to directory trees: decompression, digests, whiteouts, hostile input.
 //!
-//! [`unpack`] turns one layer, as a registry sends it, into a directory that overlayfs can use as a lower
+//! [`unpack()`] turns one layer, as a registry sends it, into a directory that overlayfs can use as a lower
 //! layer, and returns the digest of the uncompressed tar (the diff_id) from the same pass. [`TarReader`] is
 //! the reader beneath it, for archives that hold other things (`load`); [`Decoder`] undoes gzip and zstd;
 //! [`DigestReader`] digests, counts and keeps the compressed bytes on their way in.

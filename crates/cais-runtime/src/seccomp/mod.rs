@@ -1,6 +1,6 @@
 //! Seccomp: a profile in Docker's JSON format becomes a classic BPF program for seccomp(2).
 //!
-//! [`Profile`] is parsed once, [`compile`] is pure and gives a [`Program`] whose bytes the shim loads. The compiler is
+//! [`Profile`] is parsed once, [`compile()`] is pure and gives a [`Program`] whose bytes the shim loads. The compiler is
 //! our own: it merges equal neighbours among the system call numbers into ranges and decides by a binary tree, so
 //! that loading a filter (the kernel runs it once per number to fill its bitmap of calls that are always allowed)
 //! costs tens of microseconds. It uses only those instructions that the kernel's bitmap builder can follow. Verdicts
