@@ -5,27 +5,12 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::network_settings::port_key;
+use cais_runtime::plan::{MASKED, READ_ONLY};
+
 use crate::{ContainerRecord, ContainerRequest, MountKind, MountRequest, NetworkRequest, SeccompRequest};
 
 /// Bytes of `/dev/shm` when nothing was asked.
 const SHM_DEFAULT_BYTES: u64 = 64 << 20;
-
-/// What an ordinary container does not see, and what it cannot write: Docker's lists, which the launch plan carries out.
-const MASKED: [&str; 12] = [
-    "/proc/asound",
-    "/proc/acpi",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/sys/firmware",
-    "/sys/devices/virtual/powercap",
-];
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// `HostConfig`.
 pub(super) fn document(record: &ContainerRecord) -> Value {
