@@ -56,6 +56,28 @@ pub struct Config {
     pub failing_step: Option<usize>,
 }
 
+impl Config {
+    /// Root's engine with its state in these two directories and nothing else of the surroundings known.
+    #[must_use]
+    pub fn at(root: PathBuf, run: PathBuf) -> Config {
+        Config {
+            root,
+            run,
+            rootless: false,
+            single_id: false,
+            left_namespaces: Vec::new(),
+            home: None,
+            auth_file: None,
+            docker_config: None,
+            runtime_dir: None,
+            proxies: Proxies::default(),
+            ca_bundle: None,
+            path: Vec::new(),
+            failing_step: None,
+        }
+    }
+}
+
 /// Proxy variables as the door found them.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {

@@ -314,11 +314,6 @@ enum Step {
         /// Path in the container.
         path: Str<'a>,
     }
-    /// umask(2).
-    35 Umask {
-        /// The mask.
-        mask: u32,
-    }
     /// setxattr-free label for the next execve: writes to /proc/self/attr/….
     36 ExecLabel {
         /// `apparmor/exec` or `exec`.

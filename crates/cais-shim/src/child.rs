@@ -152,10 +152,6 @@ impl Child {
             Step::Init {} => self.fork_init(),
             Step::Exec { paths, args, env } => self.exec(paths, args, env),
             Step::BindNode { slot, path } => self.attach(slot, path, false, (0, 0, false)),
-            Step::Umask { mask } => {
-                sys::umask(mask);
-                Ok(())
-            }
             Step::ExecLabel { file, label } => plain(self.label(file, label)),
         }
     }

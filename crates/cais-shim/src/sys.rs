@@ -53,7 +53,6 @@ mod nr {
     pub const FCNTL: usize = 72;
     pub const FCHDIR: usize = 81;
     pub const CHDIR: usize = 80;
-    pub const UMASK: usize = 95;
     pub const GETPID: usize = 39;
     pub const SETSID: usize = 112;
     pub const SETGROUPS: usize = 116;
@@ -111,7 +110,6 @@ mod nr {
     pub const FCNTL: usize = 25;
     pub const FCHDIR: usize = 50;
     pub const CHDIR: usize = 49;
-    pub const UMASK: usize = 166;
     pub const GETPID: usize = 172;
     pub const SETSID: usize = 157;
     pub const SETGROUPS: usize = 159;
@@ -309,9 +307,6 @@ pub fn chdir(path: &[u8]) -> Result<()> {
 }
 pub fn fchdir(fd: i32) -> Result<()> {
     call!(nr::FCHDIR, fd).map(drop)
-}
-pub fn umask(mask: u32) {
-    let _ = call!(nr::UMASK, mask);
 }
 pub fn pipe() -> Result<(i32, i32)> {
     let mut fds = [0_i32; 2];

@@ -45,19 +45,3 @@ impl AsFd for SignalFd {
         self.fd.as_fd()
     }
 }
-
-/// Default action for `signal`, undoing what the Rust runtime or a parent set (SIGPIPE).
-pub fn set_default(signal: i32) {
-    // SAFETY: SIG_DFL is a valid disposition for any signal; errors (SIGKILL) change nothing.
-    unsafe {
-        libc::signal(signal, libc::SIG_DFL);
-    }
-}
-
-/// Kills this process by `signal`, for programs that end as their child did.
-pub fn raise(signal: i32) {
-    // SAFETY: no memory is involved.
-    unsafe {
-        libc::raise(signal);
-    }
-}

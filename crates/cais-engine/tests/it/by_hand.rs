@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use cais_engine::verb::LogOptions;
 use cais_engine::view::{State, Stream};
-use cais_engine::{Config, ContainerRecord, ContainerRequest, Engine, NetworkRequest, Proxies, RunFacts};
+use cais_engine::{Config, ContainerRecord, ContainerRequest, Engine, NetworkRequest, RunFacts};
 use cais_store::Store;
 
 /// A store and an engine on it; gone when dropped.
@@ -20,21 +20,7 @@ impl World {
         let directory = tempfile::tempdir().unwrap();
         let (root, run) = (directory.path().join("root"), directory.path().join("run"));
         let store = Store::open(&root, &run).unwrap();
-        let config = Config {
-            root,
-            run,
-            rootless: false,
-            single_id: false,
-            left_namespaces: Vec::new(),
-            home: None,
-            auth_file: None,
-            docker_config: None,
-            runtime_dir: None,
-            proxies: Proxies::default(),
-            ca_bundle: None,
-            path: Vec::new(),
-            failing_step: None,
-        };
+        let config = Config::at(root, run);
         World { engine: Engine::open(config).unwrap(), store, directory }
     }
 

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use cais_engine::progress::{LayerEvent, Progress};
-use cais_engine::{Config, Engine, Proxies};
+use cais_engine::{Config, Engine};
 use cais_oci::Digest;
 use cais_store::Store;
 use tempfile::TempDir;
@@ -39,21 +39,7 @@ fn home() -> Home {
 }
 
 fn config(root: &Path, run: &Path) -> Config {
-    Config {
-        root: root.to_owned(),
-        run: run.to_owned(),
-        rootless: false,
-        single_id: false,
-        left_namespaces: Vec::new(),
-        home: None,
-        auth_file: None,
-        docker_config: None,
-        runtime_dir: None,
-        proxies: Proxies::default(),
-        ca_bundle: None,
-        path: Vec::new(),
-        failing_step: None,
-    }
+    Config::at(root.to_owned(), run.to_owned())
 }
 
 impl Home {

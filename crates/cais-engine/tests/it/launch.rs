@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use cais_engine::attach::{MESSAGE_BYTES, Message};
 use cais_engine::progress::{LayerEvent, Progress};
-use cais_engine::{Config, ContainerRequest, Engine, ErrorKind, NetworkRequest, Proxies};
+use cais_engine::{Config, ContainerRequest, Engine, ErrorKind, NetworkRequest};
 
 struct Silent;
 
@@ -15,21 +15,7 @@ impl Progress for Silent {
 }
 
 fn config(folder: &Path) -> Config {
-    Config {
-        root: folder.join("root"),
-        run: folder.join("run"),
-        rootless: false,
-        single_id: false,
-        left_namespaces: Vec::new(),
-        home: None,
-        auth_file: None,
-        docker_config: None,
-        runtime_dir: None,
-        proxies: Proxies::default(),
-        ca_bundle: None,
-        path: Vec::new(),
-        failing_step: None,
-    }
+    Config::at(folder.join("root"), folder.join("run"))
 }
 
 fn request(network: NetworkRequest) -> ContainerRequest {
