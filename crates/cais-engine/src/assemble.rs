@@ -5,7 +5,7 @@ use std::path::Path;
 use cais_runtime::capability::{self, CapSet, Capabilities};
 use cais_runtime::device::{self, Device, DeviceError, DeviceRequest};
 use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Network, Node, Process, Root};
-use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, SeccompError, Target};
+use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, Program, SeccompError, Target};
 
 use crate::{
     ContainerRecord, Engine, Error, ErrorKind, MountKind, MountRecord, NetworkRequest, Result,
@@ -125,7 +125,7 @@ pub(crate) fn capabilities(record: &ContainerRecord, warnings: &mut Vec<String>)
     Ok(resolved.capabilities)
 }
 
-fn filter(record: &ContainerRecord, granted: CapSet) -> Result<Option<Vec<u8>>> {
+fn filter(record: &ContainerRecord, granted: CapSet) -> Result<Option<Program>> {
     let failed = |e: SeccompError| Error::caused(ErrorKind::Invalid, "seccomp", e);
     let profile = match &record.request.security.seccomp {
         _ if record.request.privileged => return Ok(None),
@@ -144,7 +144,7 @@ fn filter(record: &ContainerRecord, granted: CapSet) -> Result<Option<Vec<u8>>> 
         newer_calls: NewerCalls::Enosys,
         x32: cais_sys::x32::may_exist(),
     };
-    Ok(Some(seccomp::compile(&profile, &target).map_err(failed)?.to_bytes()))
+    Ok(Some(seccomp::compile(&profile, &target).map_err(failed)?))
 }
 
 /// First two numbers of the running kernel's release.

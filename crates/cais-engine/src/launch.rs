@@ -18,7 +18,7 @@ use crate::attach::{AfterExit, AttachStream, broken, short};
 use crate::limits::Group;
 use crate::network::{self, PortHolders, reserve_ports};
 use crate::shim::{ShimFds, first_word};
-use crate::{ContainerRecord, Engine, Error, ErrorKind, NetworkRequest, Result, RunFacts};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, LogDriver, NetworkRequest, Result, RunFacts};
 
 /// How the starter takes part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +40,7 @@ struct Parts {
     lock: OwnedFd,
     owner: OwnedFd,
     listener: OwnedFd,
-    log: File,
+    log: Option<File>,
     directory: File,
     holders: PortHolders,
     netns: Option<OwnedFd>,
@@ -99,7 +99,7 @@ impl Engine {
             lock,
             owner,
             listener: self.listen(&record.id)?,
-            log: self.open_log(&record.id)?,
+            log: self.open_log(record)?,
             directory: self.open_directory(&record.id)?,
             holders,
             netns: netns?,
@@ -212,13 +212,18 @@ impl Engine {
         listening().map_err(failed)
     }
 
-    fn open_log(&self, id: &str) -> Result<File> {
-        let path = self.store.paths().container_log(id);
+    /// The log to write to; `None` where none is kept.
+    fn open_log(&self, record: &ContainerRecord) -> Result<Option<File>> {
+        if record.request.log == LogDriver::None {
+            return Ok(None);
+        }
+        let path = self.store.paths().container_log(&record.id);
         OpenOptions::new()
             .append(true)
             .create(true)
             .mode(0o600)
             .open(&path)
+            .map(Some)
             .map_err(|e| Error::caused(ErrorKind::System, format!("open the log {}", path.display()), e))
     }
 
@@ -237,7 +242,7 @@ impl Engine {
         let mut fds = ShimFds::new();
         let owner_fd = fds.add(parts.owner.as_fd());
         let listen_fd = fds.add(parts.listener.as_fd());
-        let log_fd = fds.add(parts.log.as_fd());
+        let log_fd = fds.maybe(parts.log.as_ref().map(AsFd::as_fd));
         let exit_dir_fd = fds.add(parts.directory.as_fd());
         fds.add(parts.lock.as_fd());
         let network = match &parts.netns {
@@ -260,8 +265,6 @@ impl Engine {
         let setup = Setup {
             clone_flags: planned.clone_flags,
             cgroup_fd,
-            join_pid_fd: -1,
-            join_flags: 0,
             owner_fd,
             listen_fd,
             log_fd,
@@ -274,6 +277,7 @@ impl Engine {
             rows: record.request.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
             cols: record.request.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
             cleanup: Strings(&cleanup),
+            ..Setup::NONE
         };
         Ok((fds.spawn(&planned.steps, &setup)?, planned))
     }

@@ -101,9 +101,11 @@ impl Engine {
     pub(crate) fn stop_pasta(&self, id: &str) {
         let Ok(text) = std::fs::read_to_string(self.pasta_pid_file(id)) else { return };
         let Ok(number) = text.trim().parse::<i32>() else { return };
-        // The number may be another program's by now.
+        // The number may be another program's by now. pasta executes a variant of itself for the processor, which
+        // some distributions name `passt.avx2`.
         let name = std::fs::read_to_string(format!("/proc/{number}/comm")).unwrap_or_default();
-        if let (Some(pid), true) = (rustix::process::Pid::from_raw(number), name.starts_with("pasta")) {
+        let is_pasta = name.starts_with("pasta") || name.starts_with("passt");
+        if let (Some(pid), true) = (rustix::process::Pid::from_raw(number), is_pasta) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
         }
     }

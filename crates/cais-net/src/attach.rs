@@ -153,7 +153,7 @@ fn configure(bridge: &BridgeConfig, attachment: &Attachment) -> Result<(), Error
     })
 }
 
-fn join(namespace: BorrowedFd<'_>) -> Result<(), Error> {
+pub(crate) fn join(namespace: BorrowedFd<'_>) -> Result<(), Error> {
     move_into_link_name_space(namespace, Some(LinkNameSpaceType::Network))
         .map_err(|source| Error::Namespace { operation: "join", source })
 }
@@ -164,7 +164,8 @@ fn current_netns() -> Result<OwnedFd, Error> {
         .map_err(|source| Error::Namespace { operation: "open", source })
 }
 
-fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+/// Does `work` on a thread of its own, which may change its namespace.
+pub(crate) fn on_thread<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
     thread::scope(|scope| {
         let thread = thread::Builder::new()
             .name("cais-net".to_owned())

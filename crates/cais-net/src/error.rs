@@ -115,6 +115,14 @@ pub enum Error {
         /// Why.
         source: Errno,
     },
+    /// A device cannot move because of its name.
+    #[error("move network device {device}: the container has a network interface {name} already")]
+    NameTaken {
+        /// The device.
+        device: String,
+        /// Its name in the container.
+        name: String,
+    },
     /// Something else has the bridge's name.
     #[error("network interface {name} exists and is not a bridge")]
     NotABridge {

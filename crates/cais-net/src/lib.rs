@@ -2,6 +2,7 @@
 //!
 //! - [`bridge::ensure_bridge`] before anything else; it costs little when nothing is to be done.
 //! - [`attach::create_attached_netns`] makes the namespace that a container joins; it goes away with the container.
+//! - [`device::move_device`] brings a device of the host into a namespace.
 //! - [`ports::publish`] and [`ports::unpublish`] change elements of nftables maps, never rules.
 //! - [`resolv`] and [`hosts`] give the contents of `/etc/resolv.conf` and `/etc/hosts`.
 //!
@@ -11,6 +12,7 @@
 
 pub mod attach;
 pub mod bridge;
+pub mod device;
 mod error;
 mod flows;
 pub mod host;

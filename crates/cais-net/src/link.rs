@@ -26,7 +26,7 @@ pub(crate) const ROUTE_HEADER_SIZE: usize = 12;
 pub type MacAddress = [u8; 6];
 
 /// `struct ifinfomsg`: `index` 0 leaves the choice to the name; `flags` are changed where `mask` has a bit.
-fn link_header(index: u32, flags: u32, mask: u32) -> [u8; LINK_HEADER_SIZE] {
+pub(crate) fn link_header(index: u32, flags: u32, mask: u32) -> [u8; LINK_HEADER_SIZE] {
     let mut header = [0; LINK_HEADER_SIZE];
     header[0] = AF_UNSPEC;
     header[4..8].copy_from_slice(&index.to_ne_bytes());

@@ -62,6 +62,8 @@ pub(crate) const VETH_INFO_PEER: u16 = 1;
 pub(crate) const IFA_ADDRESS: u16 = 1;
 pub(crate) const IFA_LOCAL: u16 = 2;
 pub(crate) const IFA_BROADCAST: u16 = 4;
+pub(crate) const IFA_FLAGS: u16 = 8;
+pub(crate) const IFA_F_PERMANENT: u32 = 0x80;
 
 // linux/netfilter/nfnetlink.h
 pub(crate) const NFNL_SUBSYS_CTNETLINK: u16 = 1;

@@ -1,4 +1,4 @@
-//! The nouns of the OCI image and distribution specifications, parsed once at the edge.
+//! The nouns of the OCI image, distribution and runtime specifications, parsed once at the edge.
 //!
 //! After parsing there is no string that must be a digest and no list that may be `null`. Knows nothing of
 //! registries' HTTP, of the store, or of the kernel. Reading is lenient where Docker's own images are
@@ -9,6 +9,7 @@ mod digest;
 mod manifest;
 mod platform;
 mod reference;
+pub mod runtime;
 
 pub use config::{Healthcheck, History, ImageConfig, Present, ProcessConfig, Rootfs};
 pub use digest::{Digest, DigestError, Hasher};

@@ -13,14 +13,18 @@ extern crate alloc;
 
 pub mod field;
 pub mod passwd;
+pub mod setup;
 pub mod step;
 pub mod wire;
+
+mod words;
 
 #[cfg(feature = "writer")]
 mod writer;
 
 pub use field::{Bytes, Decode, PlanError, Reader, Str, Strings};
-pub use step::{Setup, Step};
+pub use setup::{Setup, role};
+pub use step::Step;
 #[cfg(feature = "writer")]
 pub use writer::{PlanWriter, join_strings};
 

@@ -1,90 +1,13 @@
-//! The words of the plan: what the monitor sets up and what the container's first process does, in order.
+//! The steps of the plan: what the container's first process does, in order.
 //!
 //! Each step is (nearly) one kernel request. Paths named `target` or `path` are resolved inside the container's root
 //! and never leave it; paths named `source`, `upper`, `work`, `lowers`, `at` are the host's. Flags are the kernel's
 //! own numbers. File descriptors are numbers that the engine placed in the shim.
 
 use crate::field::{Bytes, Decode, PlanError, Reader, Str, Strings};
+use crate::words::words;
 #[cfg(feature = "writer")]
 use crate::writer::{Encode, Sink};
-
-macro_rules! words {
-    ($(#[$meta:meta])* struct $name:ident { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct $name<'a> { $($(#[$fmeta])* pub $field: $type,)* }
-        impl<'a> Decode<'a> for $name<'a> {
-            fn decode(reader: &mut Reader<'a>) -> Result<Self, PlanError> {
-                Ok($name { $($field: Decode::decode(reader)?,)* })
-            }
-        }
-        #[cfg(feature = "writer")]
-        impl Encode for $name<'_> {
-            fn encode(&self, sink: &mut Sink) { $(self.$field.encode(sink);)* }
-        }
-    };
-    ($(#[$meta:meta])* enum $name:ident { $($(#[$vmeta:meta])* $number:literal $variant:ident { $($(#[$fmeta:meta])* $field:ident: $type:ty,)* })* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum $name<'a> { $($(#[$vmeta])* $variant { $($(#[$fmeta])* $field: $type,)* },)* }
-        impl<'a> Decode<'a> for $name<'a> {
-            fn decode(reader: &mut Reader<'a>) -> Result<Self, PlanError> {
-                match reader.u64()? {
-                    $($number => Ok($name::$variant { $($field: Decode::decode(reader)?,)* }),)*
-                    other => Err(PlanError::Step(other)),
-                }
-            }
-        }
-        #[cfg(feature = "writer")]
-        impl Encode for $name<'_> {
-            fn encode(&self, sink: &mut Sink) {
-                match self { $($name::$variant { $($field,)* } => {
-                    let number: u64 = $number;
-                    number.encode(sink);
-                    $($field.encode(sink);)*
-                })* }
-            }
-        }
-    };
-}
-
-words! {
-/// What the shim itself needs: how to clone, what to watch, where to write. Absent descriptors are -1.
-struct Setup {
-    /// Namespaces of clone3, `CLONE_NEW*`.
-    clone_flags: u64,
-    /// cgroup v2 directory for `CLONE_INTO_CGROUP`, or -1.
-    cgroup_fd: i32,
-    /// pidfd of a process whose PID namespace the child joins (exec), or -1.
-    join_pid_fd: i32,
-    /// Namespaces that the monitor itself joins by it: `CLONE_NEWPID`, and `CLONE_NEWUSER` when rootless.
-    join_flags: u64,
-    /// The starter's end of the attach stream, or -1.
-    owner_fd: i32,
-    /// Listening control socket, or -1.
-    listen_fd: i32,
-    /// Log file opened for appending, or -1.
-    log_fd: i32,
-    /// Directory that gets the exit record, or -1.
-    exit_dir_fd: i32,
-    /// File whose line `oom_kill N` counts kills for memory, or -1.
-    oom_fd: i32,
-    /// The child gets a pseudo terminal, whose master comes back over a socket.
-    tty: bool,
-    /// The child's standard input is a pipe that clients feed; else /dev/null.
-    stdin: bool,
-    /// The owner takes part in input and output; else it only waits for the start.
-    attached: bool,
-    /// The input ends when the owner's does.
-    stdin_once: bool,
-    /// Rows of the terminal at the start, 0 = unknown.
-    rows: u32,
-    /// Columns of the terminal at the start.
-    cols: u32,
-    /// Program and arguments spawned after the exit unless the owner takes care; empty = none.
-    cleanup: Strings<'a>,
-}
-}
 
 words! {
 /// One request to the kernel by the container's first process.
@@ -112,7 +35,7 @@ enum Step {
     5 OpenTree {
         /// Host path.
         source: Str<'a>,
-        /// Where it is kept, 0–127.
+        /// Where it is kept, 0–511; what was kept there is dropped.
         slot: u32,
         /// With what is mounted beneath.
         recursive: bool,
@@ -185,7 +108,7 @@ enum Step {
         /// Path in the container.
         path: Str<'a>,
     }
-    /// Makes a device node; one that is there is replaced.
+    /// Makes a device node; the same one that is there stays, another is replaced, and what is mounted there is left.
     13 MakeNode {
         /// Path in the container.
         path: Str<'a>,
@@ -257,7 +180,7 @@ enum Step {
         /// Set HOME when the environment lacks it.
         home: bool,
     }
-    /// chdir(2); made when missing.
+    /// chdir(2). Under a runtime, what root may not enter is tried again after the next `SwitchUser`.
     24 Chdir {
         /// Absolute path in the container.
         path: Str<'a>,
@@ -287,11 +210,6 @@ enum Step {
     }
     /// prctl(PR_SET_NO_NEW_PRIVS).
     28 NoNewPrivileges {}
-    /// seccomp(2).
-    29 Seccomp {
-        /// An array of `struct sock_filter`.
-        filter: Bytes<'a>,
-    }
     /// Dies with the shim from here on.
     30 DeathSignal {}
     /// prctl(PR_SET_DUMPABLE, 0) until execve: nobody in the container looks into us.
@@ -321,5 +239,229 @@ enum Step {
         /// What is written.
         label: Str<'a>,
     }
+    /// Tells the runtime that a point is reached and waits for its go; what comes with the go is kept for hooks.
+    37 Sync {
+        /// Which point, [`crate::wire::sync`].
+        word: u32,
+    }
+    /// Runs a program with the kept text on its standard input and waits for it. What it says is told when it fails.
+    /// Its working directory is the container's root as long as that is not entered.
+    38 Hook {
+        /// Absolute path in the current mount namespace.
+        path: Str<'a>,
+        /// argv.
+        args: Strings<'a>,
+        /// envp.
+        env: Strings<'a>,
+        /// It is killed after that, 0 = never.
+        timeout_ms: u64,
+    }
+    /// Closes everything but the listener and waits for the start: from here on the starter's connection is told.
+    39 WaitStart {}
+    /// Looks for the command as the user that it will run as; `Exec` then takes what was found.
+    40 FindExecutable {
+        /// Absolute paths, or paths relative to the working directory.
+        paths: Strings<'a>,
+    }
+    /// Sets the identity that `SwitchUser` becomes, by numbers.
+    41 Ids {
+        /// User.
+        uid: u32,
+        /// Group.
+        gid: u32,
+        /// More groups: an array of u32.
+        groups: Bytes<'a>,
+        /// Set HOME from the container's /etc/passwd when the environment lacks it.
+        home: bool,
+    }
+    /// The command's and the following hooks' umask; without it they have the caller's. Until then it is 0.
+    42 Umask {
+        /// Permissions taken away.
+        mode: u32,
+    }
+    /// setsid(2).
+    43 NewSession {}
+    /// Propagation of the mount that is `/` at this moment.
+    44 Propagate {
+        /// `MS_*`, with `MS_REC`.
+        flags: u64,
+    }
+    /// Mounts a new file system, with everything that the runtime specification can say of one. A tmpfs without
+    /// `mode=` takes the mode of a directory that it covers.
+    45 Filesystem {
+        /// Type.
+        fstype: Str<'a>,
+        /// Shown as source, or the device.
+        source: Str<'a>,
+        /// Path in the container, made when missing.
+        target: Str<'a>,
+        /// `MOUNT_ATTR_*`.
+        attributes: u64,
+        /// `key=value` and flags.
+        options: Strings<'a>,
+        /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`, `MS_UNBINDABLE`, 0 = leave.
+        propagation: u64,
+        /// User namespace that maps the owners, or -1.
+        userns_fd: i32,
+        /// What the target directory held is copied into it (tmpfs).
+        copy_up: bool,
+        /// Failure is no error.
+        optional: bool,
+    }
+    /// Attaches the tree of a slot, with everything that the runtime specification can say of a bind mount. The target
+    /// is made as what the tree's root is, a directory or a file.
+    46 Bind {
+        /// Which slot.
+        slot: u32,
+        /// Path in the container, made when missing.
+        target: Str<'a>,
+        /// `MOUNT_ATTR_*` set on the root of the tree.
+        set: u64,
+        /// `MOUNT_ATTR_*` cleared there.
+        clear: u64,
+        /// `MOUNT_ATTR_*` set on all of the tree.
+        recursive_set: u64,
+        /// `MOUNT_ATTR_*` cleared on all of the tree.
+        recursive_clear: u64,
+        /// `MS_PRIVATE`, `MS_SLAVE`, `MS_SHARED`, `MS_UNBINDABLE`, 0 = leave; with `MS_REC` for all of the tree.
+        propagation: u64,
+        /// User namespace that maps the owners, or -1.
+        userns_fd: i32,
+        /// Maps all of the tree.
+        recursive_map: bool,
+    }
+    /// Changes attributes of what is mounted at a path.
+    47 Remount {
+        /// Path in the container.
+        target: Str<'a>,
+        /// `MOUNT_ATTR_*` set.
+        set: u64,
+        /// `MOUNT_ATTR_*` cleared.
+        clear: u64,
+        /// Of all mounts beneath, too.
+        recursive: bool,
+    }
+    /// Opens procfs for our own use, detached, before anything of the container can stand in front of it.
+    48 ProcHandle {}
+    /// Writes a file of that procfs, in one write.
+    49 WriteProc {
+        /// Path below /proc, as `self/oom_score_adj`.
+        file: Str<'a>,
+        /// What is written.
+        content: Bytes<'a>,
+        /// Failure is no error.
+        optional: bool,
+    }
+    /// personality(2).
+    50 Personality {
+        /// `PER_*` and flags.
+        persona: u64,
+    }
+    /// sched_setattr(2).
+    51 Scheduler {
+        /// `struct sched_attr`.
+        attributes: Bytes<'a>,
+    }
+    /// ioprio_set(2) on itself.
+    52 IoPriority {
+        /// Class and level, as the call wants them.
+        value: u32,
+    }
+    /// sched_setaffinity(2).
+    53 Affinity {
+        /// Bit mask of CPUs, an array of u64.
+        mask: Bytes<'a>,
+    }
+    /// set_mempolicy(2).
+    54 MemoryPolicy {
+        /// `MPOL_*` with flags.
+        mode: u32,
+        /// Bit mask of nodes, an array of u64; empty = none.
+        nodes: Bytes<'a>,
+    }
+    /// Joins a new session keyring.
+    55 Keyring {
+        /// Its name.
+        name: Str<'a>,
+    }
+    /// Begins a Landlock ruleset.
+    56 Landlock {
+        /// `LANDLOCK_ACCESS_FS_*` that are handled.
+        files: u64,
+        /// `LANDLOCK_ACCESS_NET_*` that are handled.
+        network: u64,
+        /// `LANDLOCK_SCOPE_*`.
+        scoped: u64,
+    }
+    /// Allows access beneath a path.
+    57 LandlockPath {
+        /// Path in the container.
+        path: Str<'a>,
+        /// `LANDLOCK_ACCESS_FS_*`.
+        access: u64,
+        /// A missing path is no error.
+        optional: bool,
+    }
+    /// Allows a TCP port.
+    58 LandlockPort {
+        /// Port.
+        port: u64,
+        /// `LANDLOCK_ACCESS_NET_*`.
+        access: u64,
+    }
+    /// Enforces the ruleset; needs no_new_privs or CAP_SYS_ADMIN.
+    59 LandlockEnforce {}
+    /// Moves the root over `/` and changes into it, where pivot_root(2) cannot be used (a ramfs).
+    60 MoveRoot {}
+    /// seccomp(2) with flags; a listener goes to whoever waits for us. Everything of ours is closed before, so that only
+    /// capset(2) and execve(2) come after it.
+    61 SeccompFilter {
+        /// An array of `struct sock_filter`.
+        filter: Bytes<'a>,
+        /// `SECCOMP_FILTER_FLAG_*`.
+        flags: u32,
+        /// The flags ask for a listener: it is sent, and our peer's go awaited.
+        listener: bool,
+    }
+    /// Takes a host directory as the root, mounted over itself with what is mounted beneath.
+    62 Rootfs {
+        /// The directory.
+        path: Str<'a>,
+        /// Given first to the mount that the directory lies in: `MS_PRIVATE` or `MS_SLAVE`.
+        parent: u64,
+        /// Given to the new root: `MS_*`; with `MS_REC` to what is beneath, too.
+        propagation: u64,
+    }
+    /// Makes a device node or pipe; one that is there must be the same, nothing is replaced.
+    63 Device {
+        /// Path in the container.
+        path: Str<'a>,
+        /// Type and permissions; the umask does not count.
+        mode: u32,
+        /// Number as in `st_rdev`.
+        device: u64,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    }
+    /// Standard streams that are a null device become the one of the container.
+    64 ReopenNull {}
+    /// Maps the owners of the tree of a slot, before a user namespace is entered that may not.
+    65 MapTree {
+        /// Which slot.
+        slot: u32,
+        /// User namespace that maps the owners.
+        userns_fd: i32,
+        /// Maps all of the tree.
+        recursive: bool,
+    }
+    /// Takes a directory as the root without mounting anything, for a container without a mount namespace.
+    66 OpenRoot {
+        /// The directory.
+        path: Str<'a>,
+    }
+    /// chroot(2) into the root, for a container without a mount namespace.
+    67 Chroot {}
 }
 }

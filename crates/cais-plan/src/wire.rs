@@ -5,7 +5,8 @@
 
 /// The command runs. Payload: pid as the host sees it.
 pub const STARTED: u8 = b'S';
-/// The launch failed. Payload: step index, errno, and one word of detail (see [`detail`]).
+/// The launch failed. Payload: step index, errno, and one word of detail (see [`detail`]); under a runtime also the
+/// last bytes of what a failed hook said.
 pub const FAILED: u8 = b'F';
 /// Output. Payload: bytes.
 pub const STDOUT: u8 = b'1';
@@ -33,6 +34,26 @@ pub const DONE: u8 = b'D';
 /// Send [`EXITED`] when the command has ended, nothing else.
 pub const WAIT: u8 = b'T';
 
+/// The clone is made: to the runtime. Payload: pid in the runtime's namespace; a pidfd goes along.
+pub const CLONED: u8 = b'P';
+/// A point is reached, see [`sync`]: to the runtime. Payload: the word. Answered by [`GO`].
+pub const POINT: u8 = b'Y';
+/// A seccomp listener goes along: to the runtime or the starter. No payload. Answered by [`GO`].
+pub const LISTENER: u8 = b'N';
+/// Go on: from the runtime, or the first packet of the starter. Payload: text for the standard input of hooks; a long
+/// one goes along as a sealed file in memory instead.
+pub const GO: u8 = b'G';
+
+/// Words of [`POINT`].
+pub mod sync {
+    /// The namespaces exist: map the ids, enter the control group, move devices of the network.
+    pub const SETUP: u32 = 1;
+    /// All is mounted and the root not yet entered: time for `prestart` and `createRuntime`.
+    pub const HOOKS: u32 = 2;
+    /// All is done but the command itself: the container is created.
+    pub const READY: u32 = 3;
+}
+
 /// Most bytes of one packet, kind included.
 pub const PACKET_BYTES: usize = 32 * 1024 + 1;
 
@@ -54,6 +75,12 @@ pub mod detail {
     pub const PLAN: u32 = 6;
     /// The child died before it could say why.
     pub const DIED: u32 = 7;
+    /// A hook did not succeed; the errno is its exit code, 128+n after a signal.
+    pub const HOOK: u32 = 8;
+    /// A hook took too long and was killed.
+    pub const HOOK_TIMEOUT: u32 = 9;
+    /// What must be procfs is not.
+    pub const NOT_PROC: u32 = 10;
 }
 
 /// Index that [`FAILED`] carries when no step is to blame.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::capability::Capabilities;
+use crate::seccomp::Program;
 
 /// The container's root file system.
 #[derive(Clone, Debug)]
@@ -128,8 +129,8 @@ pub struct Process {
     pub capabilities: Capabilities,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
-    /// Compiled filter, `struct sock_filter` in native order.
-    pub seccomp: Option<Vec<u8>>,
+    /// Compiled filter.
+    pub seccomp: Option<Program>,
     /// AppArmor profile entered at the exec.
     pub apparmor: Option<String>,
     /// Resource limits.

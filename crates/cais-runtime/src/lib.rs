@@ -7,5 +7,7 @@ pub mod cgroup;
 pub mod device;
 pub mod embedded;
 pub mod launch;
+pub mod oci_features;
+pub mod oci_template;
 pub mod plan;
 pub mod seccomp;

@@ -1,14 +1,18 @@
 //! The container's first process: carries out the plan's steps in order and becomes the command.
 //!
-//! Every failing step is told to the monitor as (index, errno, detail) over a pipe that closes at the successful exec.
+//! Every failing step is told to whoever waits ([`Peer`]) as (index, errno, detail); that way closes at the successful
+//! exec.
 
 use cais_plan::wire::{NO_STEP, detail};
-use cais_plan::{Plan, Step, Str, Strings};
+use cais_plan::{Plan, PlanError, Setup, Step, Str, Strings};
 
+use crate::bind::{self, Bind};
 use crate::creds::{self, Identity};
-use crate::mounts::{self, Failure, Overlay};
-use crate::sys::{self, Errno};
-use crate::{init, signals};
+use crate::filesystem::{self, Filesystem};
+use crate::mounts::{self, Cover, Failure, Overlay};
+use crate::node::{self, Node};
+use crate::peer::Peer;
+use crate::sys;
 
 /// Descriptors that the monitor made for the child.
 #[derive(Clone, Copy)]
@@ -26,74 +30,142 @@ pub struct Wiring {
 }
 
 /// Trees opened before the root changes.
-const SLOTS: usize = 128;
+const SLOTS: usize = 512;
+/// How many standard streams there are.
+pub(crate) const STREAMS: i32 = 3;
 
-struct Child {
-    wiring: Wiring,
-    root: i32,
+/// The state of the interpreter.
+pub struct Child<'a> {
+    pub(crate) wiring: Wiring,
+    /// Who is told of failures.
+    pub(crate) peer: Peer,
+    /// Under an OCI runtime: roles `FIRST` and `PARENT`.
+    pub(crate) bundle: bool,
+    pub(crate) root: i32,
+    /// Path of the root on the host.
+    pub(crate) rootfs: &'a [u8],
+    /// The root is `/`.
+    pub(crate) entered: bool,
     slots: [i32; SLOTS],
-    identity: Identity,
-    set_home: bool,
-    tty: bool,
+    cover: Cover,
+    pub(crate) identity: Identity,
+    /// Supplementary groups given by number.
+    pub(crate) groups: Option<&'a [u8]>,
+    pub(crate) set_home: bool,
+    pub(crate) tty: bool,
     /// Rows and columns of the terminal, 0 = unknown.
-    size: [u16; 2],
+    pub(crate) size: [u16; 2],
+    /// Where the start is awaited, or -1.
+    pub(crate) start_fd: i32,
+    /// First number that the command does not keep.
+    pub(crate) kept: i32,
+    /// What came with the last go: standard input of hooks.
+    pub(crate) text: &'a [u8],
+    /// What a failed hook said, or -1.
+    pub(crate) said: i32,
+    /// The command's umask; ours is 0 meanwhile.
+    pub(crate) umask: u32,
+    /// The path that `FindExecutable` found.
+    pub(crate) found: Option<&'a [u8]>,
+    /// procfs of our own, or -1.
+    pub(crate) proc: i32,
+    /// The Landlock ruleset under construction, or -1.
+    pub(crate) ruleset: i32,
+    /// We are in a user namespace that is not the runtime's.
+    pub(crate) user_namespace: bool,
+    /// Nothing of ours is open any more but the peer.
+    pub(crate) stripped: bool,
     /// The step at work.
-    index: u32,
+    pub(crate) index: u32,
+    /// A working directory that only the user may enter, and the step that said so.
+    pub(crate) late: Option<(Str<'a>, u32)>,
 }
 
-/// Where the error pipe is from the moment that everything else is closed.
-const ERROR_FD: i32 = 3;
-
-/// Carries out the plan; ends in the command, or in exit after telling the failure.
+/// The child of a monitor: carries out the plan; ends in the command, or in exit after telling the failure.
 pub fn run(plan: &Plan<'_>, wiring: Wiring) -> ! {
-    let mut child = Child {
-        wiring,
-        root: -1,
-        slots: [-1; SLOTS],
-        identity: Identity::default(),
-        set_home: false,
-        tty: plan.setup.tty,
-        size: [plan.setup.rows as u16, plan.setup.cols as u16],
-        index: 0,
-    };
-    for step in plan.steps() {
-        let result = match step {
-            Ok(step) => child.perform(&step),
-            Err(_) => Err((sys::EINVAL, detail::PLAN)),
-        };
-        if let Err((errno, word)) = result {
-            tell(wiring.error, child.index, errno, word);
-        }
-        child.index += 1;
-    }
-    tell(wiring.error, NO_STEP, sys::EINVAL, detail::PLAN)
+    Child::new(&plan.setup, wiring, Peer::pipe(wiring.error)).carry_out(plan.steps())
 }
 
-/// Tells the monitor what failed and ends.
-pub fn tell(pipe: i32, index: u32, errno: Errno, word: u32) -> ! {
-    let mut message = [0_u8; 12];
-    message[..4].copy_from_slice(&index.to_ne_bytes());
-    message[4..8].copy_from_slice(&errno.0.to_ne_bytes());
-    message[8..].copy_from_slice(&word.to_ne_bytes());
-    let _ = sys::write_all(pipe, &message);
-    sys::exit(127)
-}
-
-fn plain<T>(result: sys::Result<T>) -> Result<T, Failure> {
+pub(crate) fn plain<T>(result: sys::Result<T>) -> Result<T, Failure> {
     result.map_err(|e| (e, detail::NONE))
 }
 
-fn unless_optional(result: sys::Result<()>, optional: bool) -> Result<(), Failure> {
-    if optional { Ok(()) } else { plain(result) }
+fn unless_optional(result: Result<(), Failure>, optional: bool) -> Result<(), Failure> {
+    if optional { Ok(()) } else { result }
 }
 
-impl Child {
+impl<'a> Child<'a> {
+    fn new(setup: &Setup<'_>, wiring: Wiring, peer: Peer) -> Child<'a> {
+        Child {
+            wiring,
+            peer,
+            bundle: false,
+            root: -1,
+            rootfs: b"/",
+            entered: false,
+            slots: [-1; SLOTS],
+            cover: Cover::default(),
+            identity: Identity::default(),
+            groups: None,
+            set_home: false,
+            tty: setup.tty,
+            size: [setup.rows as u16, setup.cols as u16],
+            start_fd: -1,
+            kept: STREAMS,
+            text: b"",
+            said: -1,
+            umask: 0,
+            found: None,
+            proc: -1,
+            ruleset: -1,
+            user_namespace: setup.clone_flags & sys::CLONE_NEWUSER != 0,
+            stripped: false,
+            index: 0,
+            late: None,
+        }
+    }
+
+    /// For the roles `FIRST` and `PARENT`. The umask is 0 from here on until the command's.
+    pub(crate) fn of_bundle(plan: &Plan<'_>) -> Child<'a> {
+        let setup = &plan.setup;
+        let wiring = Wiring { error: -1, stdin: -1, stdout: -1, stderr: -1, terminal: setup.console_fd };
+        let mut child = Child::new(setup, wiring, Peer::socket(setup.sync_fd));
+        child.bundle = true;
+        child.start_fd = setup.start_fd;
+        child.kept = STREAMS + setup.preserve as i32;
+        child.umask = sys::umask(0);
+        child
+    }
+
+    /// Carries out steps; ends in the command, or in exit after telling the failure.
+    pub(crate) fn carry_out(&mut self, steps: impl Iterator<Item = Result<Step<'a>, PlanError>>) -> ! {
+        for step in steps {
+            self.take(Some(step));
+        }
+        self.peer.fail(NO_STEP, sys::EINVAL, detail::PLAN, -1)
+    }
+
+    /// Carries out one step; a failure is told and ends us.
+    pub(crate) fn take(&mut self, step: Option<Result<Step<'a>, PlanError>>) {
+        let result = match step {
+            Some(Ok(step)) => self.perform(&step),
+            _ => Err((sys::EINVAL, detail::PLAN)),
+        };
+        if let Err((errno, word)) = result {
+            self.peer.fail(self.index, errno, word, self.said);
+        }
+        self.index += 1;
+    }
+
     /// One arm a step: the interpreter stays this dull on purpose.
-    fn perform(&mut self, step: &Step<'_>) -> Result<(), Failure> {
+    fn perform(&mut self, step: &Step<'a>) -> Result<(), Failure> {
         match *step {
             Step::JoinCgroup { fd } => plain(sys::write(fd, b"0").map(drop)),
             Step::Unshare { flags } => plain(sys::unshare(flags)),
-            Step::SetNs { fd, flags } => plain(sys::setns(fd, flags)),
+            Step::SetNs { fd, flags } => {
+                self.user_namespace |= flags & sys::CLONE_NEWUSER != 0;
+                plain(sys::setns(fd, flags))
+            }
             Step::LoopbackUp {} => plain(loopback_up()),
             Step::OpenTree { source, slot, recursive } => self.open_tree(source, slot, recursive),
             Step::PrivateMounts {} => plain(private_mounts()),
@@ -104,8 +176,7 @@ impl Child {
             }
             Step::BindRoot { at, source } => self.bind_root(at, source),
             Step::Mount { fstype, source, target, attributes, options, optional } => {
-                let made = self.mount(fstype, source, target, attributes, options);
-                if optional { Ok(()) } else { made }
+                unless_optional(self.mount(fstype, source, target, attributes, options), optional)
             }
             Step::Attach { slot, target, directory, set, propagation, recursive } => {
                 self.attach(slot, target, directory, (set, propagation, recursive))
@@ -115,16 +186,16 @@ impl Child {
             }
             Step::Symlink { content, path } => plain(self.symlink(content, path)),
             Step::MakeNode { path, mode, device, uid, gid } => {
-                plain(self.make_node(path, mode, device, uid, gid))
+                plain(node::make(self.root, path.0, Node { mode, device, uid, gid }))
             }
-            Step::Mask { path } => plain(mounts::mask(self.root, path.0)),
+            Step::Mask { path } => plain(mounts::mask(self.root, path.0, &mut self.cover)),
             Step::ReadOnlyPath { path } => plain(mounts::read_only(self.root, path.0)),
             Step::RootAttributes { set } => plain(sys::mount_setattr(self.root, false, set, 0)),
             Step::Pivot {} => plain(self.pivot()),
             Step::Hostname { name } => plain(sys::sethostname(name.0)),
             Step::Domainname { name } => plain(sys::setdomainname(name.0)),
             Step::WriteFile { path, content, optional } => {
-                unless_optional(self.write_file(path, content.0), optional)
+                unless_optional(plain(self.write_file(path, content.0)), optional)
             }
             Step::Limit { resource, soft, hard } => plain(sys::prlimit(resource, soft, hard)),
             Step::Stdio { console } => self.stdio(console),
@@ -133,17 +204,17 @@ impl Child {
                 let root = self.root()?;
                 creds::resolve(root, user.0, groups, &mut self.identity)
             }
-            Step::Chdir { path, create } => plain(self.chdir(path, create)),
+            Step::Chdir { path, create } => self.enter_directory(path, create),
             Step::Bounding { keep } => plain(creds::bound(keep)),
             Step::SwitchUser { groups } => {
                 self.own_stdio();
-                plain(creds::switch(&self.identity, groups))
+                plain(self.switch_user(groups))?;
+                self.enter_late()
             }
             Step::Capabilities { effective, permitted, inheritable, ambient } => {
                 plain(creds::set_capabilities(effective, permitted, inheritable, ambient))
             }
             Step::NoNewPrivileges {} => plain(sys::prctl(sys::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0).map(drop)),
-            Step::Seccomp { filter } => plain(sys::seccomp_filter(filter.0)),
             Step::DeathSignal {} => {
                 const SIGKILL: usize = 9;
                 plain(sys::prctl(sys::PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0).map(drop))
@@ -153,6 +224,101 @@ impl Child {
             Step::Exec { paths, args, env } => self.exec(paths, args, env),
             Step::BindNode { slot, path } => self.attach(slot, path, false, (0, 0, false)),
             Step::ExecLabel { file, label } => plain(self.label(file, label)),
+            Step::Sync { word } => self.sync(word),
+            Step::Hook { path, args, env, timeout_ms } => self.hook(path, args, env, timeout_ms),
+            Step::WaitStart {} => self.wait_start(),
+            Step::FindExecutable { paths } => self.find(paths),
+            Step::Ids { uid, gid, groups, home } => self.ids(uid, gid, groups.0, home),
+            Step::Umask { mode } => {
+                self.umask = mode;
+                Ok(())
+            }
+            Step::NewSession {} => plain(sys::setsid()),
+            Step::Propagate { flags } => plain(propagate(flags)),
+            Step::Filesystem {
+                fstype,
+                source,
+                target,
+                attributes,
+                options,
+                propagation,
+                userns_fd,
+                copy_up,
+                optional,
+            } => {
+                let what = Filesystem {
+                    fstype,
+                    source,
+                    target,
+                    attributes,
+                    options,
+                    propagation,
+                    userns_fd,
+                    copy_up,
+                };
+                unless_optional(filesystem::mount(self.root, what), optional)
+            }
+            Step::Bind {
+                slot,
+                target,
+                set,
+                clear,
+                recursive_set,
+                recursive_clear,
+                propagation,
+                userns_fd,
+                recursive_map,
+            } => {
+                let (own, all) = ((set, clear), (recursive_set, recursive_clear));
+                let bind = Bind { target, own, all, propagation, userns_fd, recursive_map };
+                bind::attach(self.root, self.slot(slot)?, bind)
+            }
+            Step::Remount { target, set, clear, recursive } => {
+                let root = self.root()?;
+                plain(bind::remount(root, target.0, recursive, set, clear))
+            }
+            Step::ProcHandle {} => {
+                self.forget_proc();
+                self.proc().map(drop)
+            }
+            Step::WriteProc { file, content, optional } => {
+                unless_optional(self.write_proc(file, content.0), optional)
+            }
+            Step::Personality { persona } => plain(sys::personality(persona)),
+            Step::Scheduler { attributes } => plain(sys::sched_setattr(attributes.0)),
+            Step::IoPriority { value } => plain(sys::ioprio_set(value)),
+            Step::Affinity { mask } => plain(sys::sched_setaffinity(mask.0)),
+            Step::MemoryPolicy { mode, nodes } => plain(sys::set_mempolicy(mode, nodes.0)),
+            Step::Keyring { name } => plain(self.keyring(name)),
+            Step::Landlock { files, network, scoped } => {
+                self.ruleset = plain(sys::landlock_ruleset(files, network, scoped))?;
+                Ok(())
+            }
+            Step::LandlockPath { path, access, optional } => self.landlock_path(path, access, optional),
+            Step::LandlockPort { port, access } => plain(sys::landlock_port(self.ruleset, access, port)),
+            Step::LandlockEnforce {} => {
+                plain(sys::landlock_restrict(self.ruleset))?;
+                sys::close(self.ruleset);
+                self.ruleset = -1;
+                Ok(())
+            }
+            Step::MoveRoot {} => self.move_root(),
+            Step::SeccompFilter { filter, flags, listener } => self.seccomp(filter.0, flags, listener),
+            Step::Rootfs { path, parent, propagation } => plain(self.take_root(path, parent, propagation)),
+            Step::Device { path, mode, device, uid, gid } => {
+                plain(node::make_or_keep(self.root, path.0, Node { mode, device, uid, gid }))
+            }
+            Step::ReopenNull {} => self.reopen_null(),
+            Step::MapTree { slot, userns_fd, recursive } => {
+                let tree = self.slot(slot)?;
+                plain(bind::map_owners(tree, userns_fd, recursive))
+            }
+            Step::OpenRoot { path } => {
+                self.root = plain(sys::open(path.0, sys::O_PATH | sys::O_DIRECTORY))?;
+                self.rootfs = path.0;
+                Ok(())
+            }
+            Step::Chroot {} => plain(self.chroot()),
         }
     }
 
@@ -164,7 +330,7 @@ impl Child {
     }
 
     /// The container's root; for `exec`, which mounts nothing, that of the namespace just joined.
-    fn root(&mut self) -> Result<i32, Failure> {
+    pub(crate) fn root(&mut self) -> Result<i32, Failure> {
         if self.root < 0 {
             self.root = plain(sys::open(c"/".to_bytes(), sys::O_PATH | sys::O_DIRECTORY))?;
         }
@@ -174,14 +340,10 @@ impl Child {
     fn open_tree(&mut self, source: Str<'_>, slot: u32, recursive: bool) -> Result<(), Failure> {
         let tree = plain(sys::open_tree(sys::AT_FDCWD, source.0, recursive))?;
         let place = self.slots.get_mut(slot as usize).ok_or((sys::EINVAL, detail::PLAN))?;
+        if *place >= 0 {
+            sys::close(*place);
+        }
         *place = tree;
-        Ok(())
-    }
-
-    fn bind_root(&mut self, at: Str<'_>, source: Str<'_>) -> Result<(), Failure> {
-        let tree = plain(sys::open_tree(sys::AT_FDCWD, source.0, true))?;
-        plain(sys::mount_setattr(tree, true, 0, sys::MS_PRIVATE))?;
-        self.root = plain(mounts::attach_root(tree, at.0))?;
         Ok(())
     }
 
@@ -230,35 +392,6 @@ impl Child {
         }
     }
 
-    fn make_node(&self, path: Str<'_>, mode: u32, device: u64, uid: u32, gid: u32) -> sys::Result<()> {
-        let (parent, start) = mounts::open_parent(self.root, path.0)?;
-        let name = &path.0[start..];
-        let made = match sys::mknodat(parent, name, mode, device) {
-            Err(sys::EEXIST) => {
-                let _ = sys::unlinkat(parent, name);
-                sys::mknodat(parent, name, mode, device)
-            }
-            other => other,
-        };
-        let owned = made.and_then(|()| {
-            if uid != 0 || gid != 0 {
-                sys::fchownat(parent, name, uid, gid)?;
-            }
-            Ok(())
-        });
-        sys::close(parent);
-        owned
-    }
-
-    /// pivot_root(".", "."): the old root ends up beneath the new one at the same place, and is detached from there.
-    fn pivot(&self) -> sys::Result<()> {
-        let dot = c".".to_bytes();
-        sys::fchdir(self.root)?;
-        sys::pivot_root(dot, dot)?;
-        sys::umount(dot, sys::MNT_DETACH)?;
-        sys::chdir(c"/".to_bytes())
-    }
-
     fn write_file(&mut self, path: Str<'_>, content: &[u8]) -> sys::Result<()> {
         let root = self.root().map_err(|(e, _)| e)?;
         let fd = sys::open_in_root(root, path.0, sys::O_WRONLY)?;
@@ -279,156 +412,21 @@ impl Child {
         result
     }
 
-    fn stdio(&mut self, console: bool) -> Result<(), Failure> {
-        plain(sys::setsid())?;
-        if self.tty {
-            return self.terminal(console);
-        }
-        let input = if self.wiring.stdin >= 0 {
-            self.wiring.stdin
-        } else {
-            let root = self.root()?;
-            plain(sys::open_in_root(root, c"dev/null".to_bytes(), sys::O_RDWR))?
-        };
-        plain(sys::dup_to(input, 0))?;
-        plain(sys::dup_to(self.wiring.stdout, 1))?;
-        plain(sys::dup_to(self.wiring.stderr, 2))
-    }
-
-    /// A pseudo terminal of the container's own devpts; the monitor gets the master.
-    fn terminal(&mut self, console: bool) -> Result<(), Failure> {
-        const TIOCSPTLCK: usize = 0x4004_5431;
-        const TIOCGPTPEER: usize = 0x5441;
-        const TIOCSCTTY: usize = 0x540e;
-        let root = self.root()?;
-        let flags = sys::O_RDWR | sys::O_NOCTTY;
-        let master = plain(sys::open_in_root(root, c"dev/pts/ptmx".to_bytes(), flags))?;
-        let unlock = 0_i32;
-        plain(sys::ioctl(master, TIOCSPTLCK, &raw const unlock as usize))?;
-        let slave = plain(sys::ioctl(master, TIOCGPTPEER, (flags | sys::O_CLOEXEC) as usize))? as i32;
-        plain(sys::ioctl(slave, TIOCSCTTY, 0))?;
-        if self.size[0] > 0 && self.size[1] > 0 {
-            const TIOCSWINSZ: usize = 0x5414;
-            let size = [self.size[0], self.size[1], 0, 0];
-            plain(sys::ioctl(slave, TIOCSWINSZ, size.as_ptr() as usize))?;
-        }
-        if console {
-            let at = plain(mounts::open_or_make(root, c"dev/console".to_bytes(), false, 0o600))?;
-            let tree = plain(sys::open_tree(slave, c"".to_bytes(), false))?;
-            plain(sys::move_mount_to(tree, at))?;
-            sys::close(tree);
-            sys::close(at);
-        }
-        plain(sys::send_fd(self.wiring.terminal, master))?;
-        sys::close(master);
-        for fd in 0..3 {
-            plain(sys::dup_to(slave, fd))?;
-        }
-        Ok(())
-    }
-
-    /// The command may open /dev/stdout and its terminal again although it is another user.
-    fn own_stdio(&self) {
-        if self.identity.uid == 0 && self.identity.gid == 0 {
-            return;
-        }
-        if self.tty {
-            let _ = sys::fchown(0, self.identity.uid, u32::MAX);
-            return;
-        }
-        for (fd, ours) in [(0, self.wiring.stdin >= 0), (1, true), (2, true)] {
-            if ours {
-                let _ = sys::fchown(fd, self.identity.uid, self.identity.gid);
-            }
-        }
-    }
-
-    /// Resolved inside the root and without /proc's magic links, which could lead through a descriptor of the host
-    /// (CVE-2024-21626).
-    fn chdir(&mut self, path: Str<'_>, create: bool) -> sys::Result<()> {
-        let root = self.root().map_err(|(e, _)| e)?;
-        let fd = if create {
-            mounts::open_or_make(root, path.0, true, 0o755)?
-        } else {
-            sys::open_in_root(root, path.0, sys::O_PATH | sys::O_DIRECTORY)?
-        };
-        let result = sys::fchdir(fd);
-        sys::close(fd);
-        result
-    }
-
-    fn fork_init(&self) -> Result<(), Failure> {
-        // SAFETY: one thread; parent and child go separate ways.
-        let pid = plain(unsafe { sys::fork() })?;
-        if pid != 0 {
-            init::run(pid);
-        }
-        // An own process group in the foreground of the terminal, so that its keys signal the command once.
-        const TIOCSPGRP: usize = 0x5410;
-        set_own_group();
-        if self.tty {
-            let group = sys::getpid();
-            let _ = sys::ioctl(0, TIOCSPGRP, &raw const group as usize);
-        }
-        Ok(())
-    }
-
-    fn exec(&self, paths: Strings<'_>, args: Strings<'_>, env: Strings<'_>) -> Result<(), Failure> {
-        let (arg_count, env_count) = (args.len(), env.len());
-        let pointers = plain(sys::map_memory((arg_count + env_count + 3) * size_of::<usize>()))?;
-        let (argv, envp) = pointers.split_at_mut(arg_count + 1);
-        for (place, arg) in argv.iter_mut().zip(args.iter()) {
-            *place = arg.as_ptr() as usize;
-        }
-        for (place, variable) in envp.iter_mut().zip(env.iter()) {
-            *place = variable.as_ptr() as usize;
-        }
-        let mut home = [0_u8; 1100];
-        if self.set_home && !env.iter().any(|v| v.starts_with(b"HOME=")) {
-            let value = self.identity.home();
-            home[..5].copy_from_slice(b"HOME=");
-            home[5..5 + value.len()].copy_from_slice(value);
-            envp[env_count] = home.as_ptr() as usize;
-        }
-        // Nothing but the error pipe stays open, and that closes with the exec: no path through /proc/self/fd leads out.
-        plain(sys::dup_cloexec(self.wiring.error, ERROR_FD))?;
-        sys::close_range(ERROR_FD as u32 + 1, u32::MAX);
-        signals::reset();
-        let mut failure = (sys::ENOENT, detail::NONE);
-        for path in paths.iter() {
-            let errno = sys::execve(path, argv.as_ptr().cast(), envp.as_ptr().cast());
-            match errno {
-                sys::ENOENT | sys::ENOTDIR => {
-                    if failure.0 == sys::ENOENT && is_there(path) {
-                        failure = (sys::ENOENT, detail::NO_INTERPRETER);
-                    }
-                }
-                sys::EACCES => failure = (errno, detail::NONE),
-                other => tell(ERROR_FD, self.index, other, detail::NONE),
-            }
-        }
-        tell(ERROR_FD, self.index, failure.0, failure.1)
+    /// Everything that we had open was closed.
+    pub(crate) fn forget_descriptors(&mut self) {
+        self.root = -1;
+        self.slots = [-1; SLOTS];
+        self.cover = Cover::default();
+        self.said = -1;
+        self.proc = -1;
+        self.ruleset = -1;
     }
 }
 
-fn set_own_group() {
-    #[cfg(target_arch = "x86_64")]
-    const SETPGID: usize = 109;
-    #[cfg(target_arch = "aarch64")]
-    const SETPGID: usize = 154;
-    // SAFETY: setpgid(0, 0) takes no pointers.
-    let _ = unsafe { sys::syscall(SETPGID, 0, 0, 0, 0, 0, 0) };
-}
-
-/// The file exists although executing it says it does not: its interpreter or loader is what is missing.
-fn is_there(path: &[u8]) -> bool {
-    match sys::open(path, sys::O_PATH) {
-        Ok(fd) => {
-            sys::close(fd);
-            true
-        }
-        Err(_) => false,
-    }
+/// Of the mount that is `/` now.
+fn propagate(flags: u64) -> sys::Result<()> {
+    let none = c"".to_bytes();
+    sys::mount(none, c"/".to_bytes(), none, flags as usize, none)
 }
 
 fn private_mounts() -> sys::Result<()> {

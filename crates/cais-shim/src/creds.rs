@@ -4,6 +4,7 @@ use cais_plan::Strings;
 use cais_plan::passwd::{self, number};
 use cais_plan::wire::detail;
 
+use crate::child::{Child, plain};
 use crate::mounts::Failure;
 use crate::sys::{self, Result};
 
@@ -203,18 +204,43 @@ pub fn bound(keep: u64) -> Result<()> {
     Ok(())
 }
 
-/// Becomes the user; capabilities survive until [`set_capabilities`].
+/// Becomes the user; capabilities survive until [`set_capabilities`]. `groups` are the supplementary ones, an array of
+/// u32; `None` leaves them.
 ///
 /// # Errors
 /// EINVAL when an id is not mapped in the user namespace.
-pub fn switch(identity: &Identity, groups: bool) -> Result<()> {
+pub fn switch(identity: &Identity, groups: Option<&[u8]>) -> Result<()> {
     sys::prctl(sys::PR_SET_KEEPCAPS, 1, 0, 0, 0)?;
-    if groups {
-        sys::setgroups(identity.groups())?;
+    if let Some(groups) = groups {
+        sys::setgroups(groups)?;
     }
     sys::setresgid(identity.gid)?;
     sys::setresuid(identity.uid)?;
     sys::prctl(sys::PR_SET_KEEPCAPS, 0, 0, 0, 0).map(drop)
+}
+
+/// Numbers as the bytes that the kernel reads.
+#[must_use]
+pub fn bytes(groups: &[u32]) -> &[u8] {
+    // SAFETY: the same memory; any bytes are valid.
+    unsafe { core::slice::from_raw_parts(groups.as_ptr().cast(), size_of_val(groups)) }
+}
+
+/// The home directory of a user id in /etc/passwd inside `root`; none is no error.
+///
+/// # Errors
+/// The errno of reading the file.
+pub fn find_home(root: i32, uid: u32, found: &mut Identity) -> Result<()> {
+    let mut seen = false;
+    each_line(root, c"/etc/passwd".to_bytes(), |line| {
+        if !seen
+            && let Some(entry) = passwd::parse_user(line)
+            && entry.uid == uid
+        {
+            found.take_user(&entry);
+            seen = true;
+        }
+    })
 }
 
 /// Sets the thread's capability sets.
@@ -232,4 +258,40 @@ pub fn set_capabilities(effective: u64, permitted: u64, inheritable: u64, ambien
         }
     }
     Ok(())
+}
+
+impl<'a> Child<'a> {
+    /// Numbers, as the runtime specification has them; the home alone is looked up.
+    pub(crate) fn ids(
+        &mut self,
+        uid: u32,
+        gid: u32,
+        groups: &'a [u8],
+        home: bool,
+    ) -> core::result::Result<(), Failure> {
+        self.groups = Some(groups);
+        self.set_home = home;
+        self.identity = Identity::default();
+        if home {
+            let root = self.root()?;
+            plain(find_home(root, uid, &mut self.identity))?;
+        }
+        self.identity.uid = uid;
+        self.identity.gid = gid;
+        Ok(())
+    }
+
+    pub(crate) fn switch_user(&self, groups: bool) -> Result<()> {
+        if !self.bundle {
+            return switch(&self.identity, groups.then_some(bytes(self.identity.groups())));
+        }
+        // Whoever becomes root of a new user namespace still has files of /proc/self to write, which are the host's
+        // root's while a process is not dumpable; nobody else is in there yet.
+        let dumpable = sys::prctl(sys::PR_GET_DUMPABLE, 0, 0, 0, 0)?;
+        switch(&self.identity, groups.then_some(self.groups.unwrap_or(&[])))?;
+        if dumpable == 1 && self.identity.uid == 0 {
+            sys::prctl(sys::PR_SET_DUMPABLE, 1, 0, 0, 0)?;
+        }
+        Ok(())
+    }
 }

@@ -10,6 +10,10 @@ use crate::sys::{self, Errno, Result};
 
 /// Path buffers hold a path and its NUL.
 const PATH: usize = 4096;
+/// Number of /dev/null.
+pub const NULL_DEVICE: u64 = 0x103;
+/// Dangling links that are followed for one path.
+const LINKS: u32 = 8;
 
 /// Why a mount step failed: errno, and a word of detail where the errno does not tell.
 pub type Failure = (Errno, u32);
@@ -19,14 +23,19 @@ pub type Failure = (Errno, u32);
 /// # Errors
 /// The errno of the call that failed.
 pub fn open_or_make(root: i32, path: &[u8], directory: bool, mode: u32) -> Result<i32> {
+    open_or_make_by(root, path, directory, mode, LINKS)
+}
+
+/// `links` more dangling links may be followed.
+fn open_or_make_by(root: i32, path: &[u8], directory: bool, mode: u32, links: u32) -> Result<i32> {
     match sys::open_in_root(root, path, sys::O_PATH) {
-        Err(sys::ENOENT) => make(root, path, directory, mode),
+        Err(sys::ENOENT) => make(root, path, directory, mode, links),
         other => other,
     }
 }
 
 /// Makes `path` and its parents inside `root` and opens it as O_PATH.
-fn make(root: i32, path: &[u8], directory: bool, mode: u32) -> Result<i32> {
+fn make(root: i32, path: &[u8], directory: bool, mode: u32, links: u32) -> Result<i32> {
     let mut buffer = [0_u8; PATH];
     if path.len() >= PATH {
         return Err(sys::ENAMETOOLONG);
@@ -42,7 +51,15 @@ fn make(root: i32, path: &[u8], directory: bool, mode: u32) -> Result<i32> {
         let end = buffer[start..path.len()].iter().position(|b| *b == b'/').map_or(path.len(), |n| start + n);
         let last = buffer[end..path.len()].iter().all(|b| *b == b'/');
         buffer[end] = 0;
-        let made = enter(root, parent, &buffer[..end], start, last, directory, mode);
+        let made =
+            enter(root, parent, &buffer[..end], start, !last || directory, if last { mode } else { 0o755 });
+        let made = match made {
+            // It exists and leads nowhere: what it says is made, inside the root like everything.
+            Err(sys::ENOENT) if links > 0 => follow(parent, &buffer[..end], start, |there| {
+                open_or_make_by(root, there, !last || directory, mode, links - 1)
+            }),
+            other => other,
+        };
         sys::close(parent);
         parent = made?;
         if end < path.len() {
@@ -54,21 +71,18 @@ fn make(root: i32, path: &[u8], directory: bool, mode: u32) -> Result<i32> {
 }
 
 /// Opens the prefix `whole` (whose last component begins at `start`), making that component in `parent` if needed.
-fn enter(
-    root: i32,
-    parent: i32,
-    whole: &[u8],
-    start: usize,
-    last: bool,
-    directory: bool,
-    mode: u32,
-) -> Result<i32> {
+fn enter(root: i32, parent: i32, whole: &[u8], start: usize, directory: bool, mode: u32) -> Result<i32> {
     match sys::open_in_root(root, whole, sys::O_PATH) {
         Err(sys::ENOENT) => {}
         other => return other,
     }
     let name = &whole[start..];
-    if last && !directory {
+    if directory {
+        match sys::mkdirat(parent, name, mode) {
+            Ok(()) | Err(sys::EEXIST) => {}
+            Err(e) => return Err(e),
+        }
+    } else {
         let fd =
             sys::openat(parent, name, sys::O_CREAT | sys::O_EXCL | sys::O_NOFOLLOW | sys::O_WRONLY, mode);
         match fd {
@@ -76,13 +90,22 @@ fn enter(
             Err(sys::EEXIST) => {}
             Err(e) => return Err(e),
         }
-    } else {
-        match sys::mkdirat(parent, name, if last { mode } else { 0o755 }) {
-            Ok(()) | Err(sys::EEXIST) => {}
-            Err(e) => return Err(e),
-        }
     }
     sys::open_in_root(root, whole, sys::O_PATH)
+}
+
+/// Calls `open` with the path that the link at the end of `whole` stands for.
+fn follow(parent: i32, whole: &[u8], start: usize, open: impl FnOnce(&[u8]) -> Result<i32>) -> Result<i32> {
+    let mut there = [0_u8; PATH];
+    let mut content = [0_u8; PATH];
+    let length = sys::readlinkat(parent, &whole[start..], &mut content).map_err(|_| sys::ENOENT)?;
+    let before = if content[0] == b'/' { 0 } else { start };
+    if before + length >= PATH {
+        return Err(sys::ENAMETOOLONG);
+    }
+    there[..before].copy_from_slice(&whole[..before]);
+    there[before..before + length].copy_from_slice(&content[..length]);
+    open(&there[..before + length])
 }
 
 /// Opens the directory that holds `path`, making it when missing; gives it and the start of the last component.
@@ -115,6 +138,22 @@ pub fn open_target(root: i32, path: &[u8], directory: bool) -> core::result::Res
         return Err((sys::EPERM, detail::BAD_TARGET));
     }
     Ok(fd)
+}
+
+/// As [`open_target`], for a plan whose targets in /proc were chosen with care: those go if the plan names them, and if
+/// no link has a part in it.
+///
+/// # Errors
+/// The errno, or `BAD_TARGET`.
+pub fn open_planned(root: i32, path: &[u8], directory: bool) -> core::result::Result<i32, Failure> {
+    let named = path.strip_prefix(b"/proc").is_some_and(|rest| rest.is_empty() || rest[0] == b'/');
+    match open_target(root, path, directory) {
+        Err((_, detail::BAD_TARGET)) if named => {
+            let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
+            sys::openat2(root, path, sys::O_PATH, resolve).map_err(|e| (e, detail::BAD_TARGET))
+        }
+        other => other,
+    }
 }
 
 /// Configures and mounts a new file system, detached.
@@ -216,14 +255,27 @@ fn configure_overlay(fs: i32, stack: Overlay<'_>) -> Result<i32> {
     sys::fsmount(fs, 0)
 }
 
-/// Text for mount(2), in a page.
-struct Page {
+/// Layers that mount(2) can name in a page.
+const NAMED: usize = 240;
+
+/// Text for mount(2), which takes a page of it and a NUL.
+pub struct Page {
     bytes: [u8; PATH],
     used: usize,
 }
 
 impl Page {
-    fn put(&mut self, text: &[u8]) -> Result<()> {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> Page {
+        Page { bytes: [0; PATH], used: 0 }
+    }
+
+    /// Appends text.
+    ///
+    /// # Errors
+    /// E2BIG when the page is full.
+    pub fn put(&mut self, text: &[u8]) -> Result<()> {
         let end = self.used + text.len();
         if end >= PATH {
             return Err(sys::E2BIG);
@@ -232,54 +284,132 @@ impl Page {
         self.used = end;
         Ok(())
     }
+
+    /// What was put; a NUL follows.
+    #[must_use]
+    pub fn text(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+}
+
+impl Default for Page {
+    fn default() -> Page {
+        Page::new()
+    }
+}
+
+/// Options for mount(2). Paths stand there as descriptors: `/proc/self/fd/7` is short and has none of the characters
+/// that separate layers and options.
+struct Options {
+    page: Page,
+    fds: [i32; NAMED + 2],
+    opened: usize,
+}
+
+impl Options {
+    fn put(&mut self, text: &[u8]) -> Result<()> {
+        self.page.put(text)
+    }
+
+    fn put_path(&mut self, before: &[u8], path: &[u8]) -> Result<()> {
+        let slot = self.fds.get_mut(self.opened).ok_or(sys::E2BIG)?;
+        let fd = sys::open(path, sys::O_PATH | sys::O_DIRECTORY)?;
+        *slot = fd;
+        self.opened += 1;
+        self.put(before)?;
+        self.put(b"/proc/self/fd/")?;
+        let mut divisor = 1;
+        while fd / divisor >= 10 {
+            divisor *= 10;
+        }
+        while divisor > 0 {
+            self.put(&[b'0' + (fd / divisor % 10) as u8])?;
+            divisor /= 10;
+        }
+        Ok(())
+    }
+
+    fn put_stack(&mut self, stack: Overlay<'_>) -> Result<()> {
+        let mut before = b"lowerdir=".as_slice();
+        for lower in stack.lowers.iter() {
+            self.put_path(before, lower)?;
+            before = b":";
+        }
+        if !stack.upper.is_empty() {
+            self.put_path(b",upperdir=", stack.upper)?;
+            self.put_path(b",workdir=", stack.work)?;
+            if stack.volatile_upper {
+                self.put(b",volatile")?;
+            }
+        }
+        if stack.userxattr {
+            self.put(b",userxattr")?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Options {
+    fn drop(&mut self) {
+        self.fds[..self.opened].iter().for_each(|fd| sys::close(*fd));
+    }
 }
 
 fn overlay_by_mount(at: &[u8], stack: Overlay<'_>) -> Result<()> {
-    let mut data = Page { bytes: [0; PATH], used: 0 };
-    let mut before = b"lowerdir=".as_slice();
-    for lower in stack.lowers.iter() {
-        data.put(before)?;
-        data.put(lower)?;
-        before = b":";
-    }
-    if !stack.upper.is_empty() {
-        data.put(b",upperdir=")?;
-        data.put(stack.upper)?;
-        data.put(b",workdir=")?;
-        data.put(stack.work)?;
-        if stack.volatile_upper {
-            data.put(b",volatile")?;
-        }
-    }
-    if stack.userxattr {
-        data.put(b",userxattr")?;
-    }
+    let mut options = Options { page: Page::new(), fds: [-1; NAMED + 2], opened: 0 };
+    options.put_stack(stack)?;
     let overlay = c"overlay".to_bytes();
-    sys::mount(overlay, at, overlay, 0, &data.bytes[..data.used])
+    sys::mount(overlay, at, overlay, 0, options.page.text())
+}
+
+/// The empty read-only directory that covers masked ones. One file system serves all: making one costs several times
+/// as much as cloning its mount.
+pub struct Cover {
+    first: i32,
+}
+
+impl Default for Cover {
+    fn default() -> Cover {
+        Cover { first: -1 }
+    }
+}
+
+impl Cover {
+    /// A mount to attach; it is to be closed then, but the first one must stay open.
+    fn mount(&mut self) -> Result<i32> {
+        if self.first >= 0
+            && let Ok(tree) = sys::open_tree(self.first, c"".to_bytes(), false)
+        {
+            return Ok(tree);
+        }
+        let tree = new_filesystem(
+            c"tmpfs".to_bytes(),
+            c"tmpfs".to_bytes(),
+            Strings(b"size=0\0nr_inodes=1\0mode=755\0"),
+            sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV | sys::MOUNT_ATTR_NOEXEC,
+        )?;
+        if self.first < 0 {
+            self.first = tree;
+        }
+        Ok(tree)
+    }
 }
 
 /// Hides a path: a directory beneath an empty read-only tmpfs, anything else beneath /dev/null.
 ///
 /// # Errors
 /// The errno of the call that failed; a missing path is no error.
-pub fn mask(root: i32, path: &[u8]) -> Result<()> {
+pub fn mask(root: i32, path: &[u8], cover: &mut Cover) -> Result<()> {
     let target = match sys::open_in_root(root, path, sys::O_PATH) {
         Err(sys::ENOENT | sys::ENOTDIR) => return Ok(()),
         other => other?,
     };
-    let cover = if sys::fstat(target)?.is_dir() {
-        new_filesystem(
-            c"tmpfs".to_bytes(),
-            c"tmpfs".to_bytes(),
-            Strings(b"size=0\0nr_inodes=1\0mode=755\0"),
-            sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV | sys::MOUNT_ATTR_NOEXEC,
-        )
-    } else {
-        null_device(root)
-    };
-    let result = cover.and_then(|cover| {
-        let moved = sys::move_mount_to(cover, target);
-        sys::close(cover);
+    let made = if sys::fstat(target)?.is_dir() { cover.mount() } else { null_device(root) };
+    let result = made.and_then(|tree| {
+        let moved = sys::move_mount_to(tree, target);
+        if tree != cover.first {
+            sys::close(tree);
+        }
         moved
     });
     sys::close(target);
@@ -289,7 +419,6 @@ pub fn mask(root: i32, path: &[u8]) -> Result<()> {
 /// A detached mount of the container's /dev/null. Verified on the descriptor that is cloned: what covers is the null
 /// device and nothing that anybody put in its place (CVE-2025-31133).
 fn null_device(root: i32) -> Result<i32> {
-    const NULL_DEVICE: u64 = 0x103;
     let null = sys::open_in_root(root, c"dev/null".to_bytes(), sys::O_PATH)?;
     let tree = match sys::fstat(null) {
         Ok(stat) if stat.device == NULL_DEVICE => sys::open_tree(null, c"".to_bytes(), false),

@@ -9,16 +9,25 @@ use core::arch::global_asm;
 
 mod memory;
 
-// The stack pointer is 16-byte aligned at the entry, as the ABI of calls wants it before the return address.
+// The kernel puts argc, argv, NULL, envp, NULL on the stack; the first argument of the entry is where. The stack
+// pointer is 16-byte aligned, as the ABI of calls wants it before the return address.
 #[cfg(target_arch = "x86_64")]
-global_asm!(".globl _start", "_start:", "xor ebp, ebp", "and rsp, -16", "call cais_shim_entry", "ud2");
+global_asm!(
+    ".globl _start",
+    "_start:",
+    "xor ebp, ebp",
+    "mov rdi, rsp",
+    "and rsp, -16",
+    "call cais_shim_entry",
+    "ud2"
+);
 #[cfg(target_arch = "aarch64")]
-global_asm!(".globl _start", "_start:", "mov x29, #0", "bl cais_shim_entry", "brk #1");
+global_asm!(".globl _start", "_start:", "mov x29, #0", "mov x0, sp", "bl cais_shim_entry", "brk #1");
 
 #[unsafe(no_mangle)]
-extern "C" fn cais_shim_entry() -> ! {
-    // SAFETY: the entry of the program, called once.
-    let status = unsafe { cais_shim::main() };
+unsafe extern "C" fn cais_shim_entry(stack: *const usize) -> ! {
+    // SAFETY: the entry of the program, called once, with the kernel's stack.
+    let status = unsafe { cais_shim::main(stack) };
     cais_shim::sys::exit(status)
 }
 

@@ -6,6 +6,7 @@
 #![allow(missing_docs)]
 
 use core::arch::asm;
+use core::sync::atomic::AtomicUsize;
 
 /// An errno.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +28,9 @@ pub const ENOSYS: Errno = Errno(38);
 pub const E2BIG: Errno = Errno(7);
 pub const ENOMEM: Errno = Errno(12);
 pub const ENAMETOOLONG: Errno = Errno(36);
+pub const EXDEV: Errno = Errno(18);
+pub const ECONNABORTED: Errno = Errno(103);
+pub const ETIMEDOUT: Errno = Errno(110);
 
 #[cfg(target_arch = "x86_64")]
 mod nr {
@@ -83,6 +87,28 @@ mod nr {
     pub const SECCOMP: usize = 317;
     pub const FSTAT: usize = 5;
     pub const FSTATFS: usize = 138;
+    pub const CHROOT: usize = 161;
+    pub const EXIT: usize = 60;
+    pub const FACCESSAT: usize = 269;
+    pub const FCHMOD: usize = 91;
+    pub const FGETXATTR: usize = 193;
+    pub const FLISTXATTR: usize = 196;
+    pub const FSETXATTR: usize = 190;
+    pub const GETDENTS64: usize = 217;
+    pub const IOPRIO_SET: usize = 251;
+    pub const KEYCTL: usize = 250;
+    pub const LINKAT: usize = 265;
+    pub const LSEEK: usize = 8;
+    pub const MEMFD_CREATE: usize = 319;
+    pub const NEWFSTATAT: usize = 262;
+    pub const PERSONALITY: usize = 135;
+    pub const READLINKAT: usize = 267;
+    pub const SCHED_SETAFFINITY: usize = 203;
+    pub const SCHED_SETATTR: usize = 314;
+    pub const SCHED_YIELD: usize = 24;
+    pub const SET_MEMPOLICY: usize = 238;
+    pub const SIGNALFD4: usize = 289;
+    pub const UMASK: usize = 95;
 }
 
 #[cfg(target_arch = "aarch64")]
@@ -140,6 +166,28 @@ mod nr {
     pub const SECCOMP: usize = 277;
     pub const FSTAT: usize = 80;
     pub const FSTATFS: usize = 44;
+    pub const CHROOT: usize = 51;
+    pub const EXIT: usize = 93;
+    pub const FACCESSAT: usize = 48;
+    pub const FCHMOD: usize = 52;
+    pub const FGETXATTR: usize = 10;
+    pub const FLISTXATTR: usize = 13;
+    pub const FSETXATTR: usize = 7;
+    pub const GETDENTS64: usize = 61;
+    pub const IOPRIO_SET: usize = 30;
+    pub const KEYCTL: usize = 219;
+    pub const LINKAT: usize = 37;
+    pub const LSEEK: usize = 62;
+    pub const MEMFD_CREATE: usize = 279;
+    pub const NEWFSTATAT: usize = 79;
+    pub const PERSONALITY: usize = 92;
+    pub const READLINKAT: usize = 78;
+    pub const SCHED_SETAFFINITY: usize = 122;
+    pub const SCHED_SETATTR: usize = 274;
+    pub const SCHED_YIELD: usize = 124;
+    pub const SET_MEMPOLICY: usize = 237;
+    pub const SIGNALFD4: usize = 74;
+    pub const UMASK: usize = 166;
 }
 
 // The newer calls have one number everywhere.
@@ -152,7 +200,11 @@ const PIDFD_SEND_SIGNAL: usize = 424;
 const CLONE3: usize = 435;
 const CLOSE_RANGE: usize = 436;
 const OPENAT2: usize = 437;
+const FACCESSAT2: usize = 439;
 const MOUNT_SETATTR: usize = 442;
+const LANDLOCK_CREATE_RULESET: usize = 444;
+const LANDLOCK_ADD_RULE: usize = 445;
+const LANDLOCK_RESTRICT_SELF: usize = 446;
 
 /// The raw call.
 ///
@@ -256,19 +308,23 @@ struct OpenHow {
     mode: u64,
     resolve: u64,
 }
+pub const RESOLVE_NO_XDEV: u64 = 0x01;
 pub const RESOLVE_NO_MAGICLINKS: u64 = 0x02;
+pub const RESOLVE_NO_SYMLINKS: u64 = 0x04;
+pub const RESOLVE_BENEATH: u64 = 0x08;
 pub const RESOLVE_IN_ROOT: u64 = 0x10;
 
 /// openat2(2) inside `root`: symbolic links and `..` never leave it. Retries when a rename raced the lookup.
 pub fn open_in_root(root: i32, path: &[u8], flags: u32) -> Result<i32> {
-    let how = OpenHow {
-        flags: u64::from(flags | O_CLOEXEC),
-        mode: 0,
-        resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-    };
+    openat2(root, path, flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+}
+
+/// openat2(2), close-on-exec.
+pub fn openat2(dir: i32, path: &[u8], flags: u32, resolve: u64) -> Result<i32> {
+    let how = OpenHow { flags: u64::from(flags | O_CLOEXEC), mode: 0, resolve };
     let mut tries = 0;
     loop {
-        match call!(OPENAT2, root, p(path), &raw const how, size_of::<OpenHow>()) {
+        match call!(OPENAT2, dir, p(path), &raw const how, size_of::<OpenHow>()) {
             Err(EAGAIN) if tries < 128 => tries += 1,
             Err(EINTR) => {}
             other => return other.map(|fd| fd as i32),
@@ -302,6 +358,111 @@ pub fn renameat(dir: i32, from: &[u8], to: &[u8]) -> Result<()> {
 pub fn symlinkat(content: &[u8], dir: i32, path: &[u8]) -> Result<()> {
     call!(nr::SYMLINKAT, p(content), dir, p(path)).map(drop)
 }
+/// Makes a further name for an open file; needs CAP_DAC_READ_SEARCH.
+pub fn link(file: i32, dir: i32, path: &[u8]) -> Result<()> {
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    call!(nr::LINKAT, file, c"".as_ptr(), dir, p(path), AT_EMPTY_PATH).map(drop)
+}
+pub fn readlinkat(dir: i32, path: &[u8], buffer: &mut [u8]) -> Result<usize> {
+    call!(nr::READLINKAT, dir, p(path), buffer.as_mut_ptr(), buffer.len())
+}
+pub fn fchmod(fd: i32, mode: u32) -> Result<()> {
+    call!(nr::FCHMOD, fd, mode).map(drop)
+}
+/// Entries of a directory, as many as fit; 0 at the end.
+pub fn getdents(fd: i32, buffer: &mut [u64]) -> Result<usize> {
+    call!(nr::GETDENTS64, fd, buffer.as_mut_ptr(), buffer.len() * 8)
+}
+pub fn flistxattr(fd: i32, buffer: &mut [u8]) -> Result<usize> {
+    call!(nr::FLISTXATTR, fd, buffer.as_mut_ptr(), buffer.len())
+}
+pub fn fgetxattr(fd: i32, name: &[u8], buffer: &mut [u8]) -> Result<usize> {
+    call!(nr::FGETXATTR, fd, p(name), buffer.as_mut_ptr(), buffer.len())
+}
+pub fn fsetxattr(fd: i32, name: &[u8], value: &[u8]) -> Result<()> {
+    call!(nr::FSETXATTR, fd, p(name), value.as_ptr(), value.len(), 0).map(drop)
+}
+/// Whether the effective user may execute what is open; kernels before 5.8 know only the real user.
+pub fn may_execute(fd: i32, path: &[u8]) -> Result<()> {
+    const X_OK: u32 = 1;
+    const AT_EACCESS: u32 = 0x200;
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    match call!(FACCESSAT2, fd, c"".as_ptr(), X_OK, AT_EACCESS | AT_EMPTY_PATH) {
+        Err(ENOSYS) => call!(nr::FACCESSAT, AT_FDCWD, p(path), X_OK).map(drop),
+        other => other.map(drop),
+    }
+}
+/// Sets the umask; gives the one before.
+pub fn umask(mode: u32) -> u32 {
+    call!(nr::UMASK, mode).unwrap_or(0) as u32
+}
+/// A file in memory, close-on-exec.
+pub fn memfd(name: &[u8]) -> Result<i32> {
+    const CLOEXEC: u32 = 1;
+    // Linux ≥ 6.3, where a sysctl may demand it; older kernels refuse the flag.
+    const NOEXEC_SEAL: u32 = 8;
+    call!(nr::MEMFD_CREATE, p(name), CLOEXEC | NOEXEC_SEAL)
+        .or_else(|_| call!(nr::MEMFD_CREATE, p(name), CLOEXEC))
+        .map(|fd| fd as i32)
+}
+/// Moves to an offset from the start.
+pub fn seek(fd: i32, offset: u64) -> Result<()> {
+    call!(nr::LSEEK, fd, offset, 0).map(drop)
+}
+/// Length of a file, by going to its end.
+pub fn seek_end(fd: i32) -> Result<usize> {
+    call!(nr::LSEEK, fd, 0, 2)
+}
+pub fn personality(persona: u64) -> Result<()> {
+    call!(nr::PERSONALITY, persona).map(drop)
+}
+pub fn sched_setattr(attributes: &[u8]) -> Result<()> {
+    call!(nr::SCHED_SETATTR, 0, attributes.as_ptr(), 0).map(drop)
+}
+/// Lets others run first.
+pub fn sched_yield() {
+    let _ = call!(nr::SCHED_YIELD);
+}
+pub fn ioprio_set(value: u32) -> Result<()> {
+    const WHO_PROCESS: u32 = 1;
+    call!(nr::IOPRIO_SET, WHO_PROCESS, 0, value).map(drop)
+}
+pub fn sched_setaffinity(mask: &[u8]) -> Result<()> {
+    call!(nr::SCHED_SETAFFINITY, 0, mask.len(), mask.as_ptr()).map(drop)
+}
+pub fn set_mempolicy(mode: u32, nodes: &[u8]) -> Result<()> {
+    if nodes.is_empty() {
+        return call!(nr::SET_MEMPOLICY, mode, 0, 0).map(drop);
+    }
+    // The kernel looks at one bit less than it is told.
+    call!(nr::SET_MEMPOLICY, mode, nodes.as_ptr(), nodes.len() * 8 + 1).map(drop)
+}
+/// Joins the session keyring of that name, a new one when there is none; its number.
+pub fn join_session_keyring(name: &[u8]) -> Result<usize> {
+    call!(nr::KEYCTL, 1, p(name))
+}
+pub fn set_key_permissions(key: usize, permissions: u32) -> Result<()> {
+    call!(nr::KEYCTL, 5, key, permissions).map(drop)
+}
+pub fn landlock_ruleset(files: u64, network: u64, scoped: u64) -> Result<i32> {
+    let attr = [files, network, scoped];
+    call!(LANDLOCK_CREATE_RULESET, attr.as_ptr(), size_of_val(&attr), 0).map(|fd| fd as i32)
+}
+pub fn landlock_path(ruleset: i32, access: u64, fd: i32) -> Result<()> {
+    // Access, then the descriptor; the kernel's struct is packed and 12 bytes long.
+    let rule = [access, u64::from(fd as u32)];
+    call!(LANDLOCK_ADD_RULE, ruleset, 1, rule.as_ptr(), 0).map(drop)
+}
+pub fn landlock_port(ruleset: i32, access: u64, port: u64) -> Result<()> {
+    let rule = [access, port];
+    call!(LANDLOCK_ADD_RULE, ruleset, 2, rule.as_ptr(), 0).map(drop)
+}
+pub fn landlock_restrict(ruleset: i32) -> Result<()> {
+    call!(LANDLOCK_RESTRICT_SELF, ruleset, 0).map(drop)
+}
+pub fn chroot(path: &[u8]) -> Result<()> {
+    call!(nr::CHROOT, p(path)).map(drop)
+}
 pub fn chdir(path: &[u8]) -> Result<()> {
     call!(nr::CHDIR, p(path)).map(drop)
 }
@@ -322,7 +483,12 @@ pub fn dup_to(fd: i32, target: i32) -> Result<()> {
     call!(nr::DUP3, fd, target, 0).map(drop)
 }
 pub fn dup_cloexec(fd: i32, target: i32) -> Result<()> {
-    if fd == target { Ok(()) } else { call!(nr::DUP3, fd, target, O_CLOEXEC).map(drop) }
+    if fd == target {
+        const F_SETFD: i32 = 2;
+        const FD_CLOEXEC: i32 = 1;
+        return call!(nr::FCNTL, fd, F_SETFD, FD_CLOEXEC).map(drop);
+    }
+    call!(nr::DUP3, fd, target, O_CLOEXEC).map(drop)
 }
 pub fn set_nonblocking(fd: i32) -> Result<()> {
     const F_SETFL: i32 = 4;
@@ -349,7 +515,9 @@ pub fn close_range(first: u32, last: u32) {
 
 pub const MS_BIND: usize = 4096;
 pub const MS_REC: usize = 16384;
+pub const MS_MOVE: usize = 8192;
 pub const MS_PRIVATE: u64 = 1 << 18;
+pub const MS_SLAVE: usize = 1 << 19;
 pub const MNT_DETACH: usize = 2;
 
 pub fn mount(source: &[u8], target: &[u8], fstype: &[u8], flags: usize, data: &[u8]) -> Result<()> {
@@ -366,6 +534,13 @@ pub const MOUNT_ATTR_RDONLY: u64 = 1;
 pub const MOUNT_ATTR_NOSUID: u64 = 2;
 pub const MOUNT_ATTR_NODEV: u64 = 4;
 pub const MOUNT_ATTR_NOEXEC: u64 = 8;
+/// All the ways of keeping access times: one field.
+pub const MOUNT_ATTR_ATIME: u64 = 0x70;
+pub const MOUNT_ATTR_NOATIME: u64 = 0x10;
+pub const MOUNT_ATTR_STRICTATIME: u64 = 0x20;
+pub const MOUNT_ATTR_NODIRATIME: u64 = 0x80;
+pub const MOUNT_ATTR_IDMAP: u64 = 0x10_0000;
+pub const MOUNT_ATTR_NOSYMFOLLOW: u64 = 0x20_0000;
 
 pub fn fsopen(fstype: &[u8]) -> Result<i32> {
     call!(FSOPEN, p(fstype), 1).map(|fd| fd as i32)
@@ -399,17 +574,25 @@ pub fn move_mount_to(from: i32, target: i32) -> Result<()> {
     const T_EMPTY_PATH: u32 = 0x40;
     call!(MOVE_MOUNT, from, c"".as_ptr(), target, c"".as_ptr(), F_EMPTY_PATH | T_EMPTY_PATH).map(drop)
 }
+/// What mount_setattr(2) is asked for.
 #[repr(C)]
-struct MountAttr {
-    set: u64,
-    clear: u64,
-    propagation: u64,
-    userns_fd: u64,
+#[derive(Clone, Copy, Default)]
+pub struct MountAttr {
+    /// `MOUNT_ATTR_*`.
+    pub set: u64,
+    /// `MOUNT_ATTR_*`.
+    pub clear: u64,
+    /// `MS_PRIVATE` and its like, 0 = leave.
+    pub propagation: u64,
+    /// For `MOUNT_ATTR_IDMAP`.
+    pub userns_fd: u64,
 }
 pub fn mount_setattr(fd: i32, recursive: bool, set: u64, propagation: u64) -> Result<()> {
+    change_mount(fd, recursive, MountAttr { set, propagation, ..MountAttr::default() })
+}
+pub fn change_mount(fd: i32, recursive: bool, attr: MountAttr) -> Result<()> {
     const AT_RECURSIVE: u32 = 0x8000;
     const AT_EMPTY_PATH: u32 = 0x1000;
-    let attr = MountAttr { set, clear: 0, propagation, userns_fd: 0 };
     let flags = AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     call!(MOUNT_SETATTR, fd, c"".as_ptr(), flags, &raw const attr, size_of::<MountAttr>()).map(drop)
 }
@@ -418,27 +601,69 @@ pub fn mount_setattr(fd: i32, recursive: bool, set: u64, propagation: u64) -> Re
 #[derive(Clone, Copy)]
 pub struct Stat {
     pub mode: u32,
+    /// Number of a device node.
     pub device: u64,
+    pub uid: u32,
+    pub gid: u32,
+    pub links: u32,
+    /// Where it is: file system and number in it.
+    pub place: (u64, u64),
 }
 impl Stat {
     #[must_use]
     pub fn is_dir(self) -> bool {
-        self.mode & 0o170_000 == 0o040_000
+        self.kind() == S_IFDIR
     }
     #[must_use]
     pub fn is_regular(self) -> bool {
-        self.mode & 0o170_000 == 0o100_000
+        self.kind() == S_IFREG
+    }
+    /// `S_IF*`.
+    #[must_use]
+    pub fn kind(self) -> u32 {
+        self.mode & 0o170_000
     }
 }
+pub const S_IFCHR: u32 = 0o020_000;
+pub const S_IFBLK: u32 = 0o060_000;
+pub const S_IFDIR: u32 = 0o040_000;
+pub const S_IFREG: u32 = 0o100_000;
+pub const S_IFLNK: u32 = 0o120_000;
+
+/// struct stat is 144 bytes on x86_64, 128 on arm64.
+fn read_stat(raw: &[u64; 18]) -> Stat {
+    let (low, high) = (|word: u64| (word & 0xffff_ffff) as u32, |word: u64| (word >> 32) as u32);
+    let place = (raw[0], raw[1]);
+    #[cfg(target_arch = "x86_64")]
+    return Stat {
+        mode: low(raw[3]),
+        device: raw[5],
+        uid: high(raw[3]),
+        gid: low(raw[4]),
+        links: low(raw[2]),
+        place,
+    };
+    #[cfg(target_arch = "aarch64")]
+    return Stat {
+        mode: low(raw[2]),
+        device: raw[4],
+        uid: low(raw[3]),
+        gid: high(raw[3]),
+        links: high(raw[2]),
+        place,
+    };
+}
 pub fn fstat(fd: i32) -> Result<Stat> {
-    // struct stat is 144 bytes on x86_64, 128 on arm64; st_mode and st_rdev are all we read.
     let mut raw = [0_u64; 18];
     call!(nr::FSTAT, fd, raw.as_mut_ptr())?;
-    #[cfg(target_arch = "x86_64")]
-    let (mode, device) = ((raw[3] & 0xffff_ffff) as u32, raw[5]);
-    #[cfg(target_arch = "aarch64")]
-    let (mode, device) = ((raw[2] & 0xffff_ffff) as u32, raw[4]);
-    Ok(Stat { mode, device })
+    Ok(read_stat(&raw))
+}
+/// Of a directory's entry itself, never of what a link points to.
+pub fn fstatat(dir: i32, name: &[u8]) -> Result<Stat> {
+    const AT_SYMLINK_NOFOLLOW: u32 = 0x100;
+    let mut raw = [0_u64; 18];
+    call!(nr::NEWFSTATAT, dir, p(name), raw.as_mut_ptr(), AT_SYMLINK_NOFOLLOW)?;
+    Ok(read_stat(&raw))
 }
 /// `f_type` of the file system that holds `fd`.
 pub fn fs_magic(fd: i32) -> Result<u64> {
@@ -447,11 +672,22 @@ pub fn fs_magic(fd: i32) -> Result<u64> {
     Ok(raw[0])
 }
 pub const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+/// Mount options of `fd` that mount_setattr(2) knows, as `MOUNT_ATTR_*`.
+pub fn mount_attributes(fd: i32) -> Result<u64> {
+    let mut raw = [0_u64; 16];
+    call!(nr::FSTATFS, fd, raw.as_mut_ptr())?;
+    // f_flags is the 11th word; ST_RDONLY, ST_NOSUID, ST_NODEV and ST_NOEXEC have the same numbers there.
+    let flags = raw[10];
+    let atime = if flags & 0x400 != 0 { MOUNT_ATTR_NOATIME } else { 0 };
+    let directories = if flags & 0x800 != 0 { MOUNT_ATTR_NODIRATIME } else { 0 };
+    Ok(flags & 0xf | atime | directories)
+}
 
 pub fn prctl(op: i32, a: usize, b: usize, c: usize, d: usize) -> Result<usize> {
     call!(nr::PRCTL, op, a, b, c, d)
 }
 pub const PR_SET_PDEATHSIG: i32 = 1;
+pub const PR_GET_DUMPABLE: i32 = 3;
 pub const PR_SET_DUMPABLE: i32 = 4;
 pub const PR_SET_KEEPCAPS: i32 = 8;
 pub const PR_SET_NAME: i32 = 15;
@@ -474,8 +710,9 @@ pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<()> {
     ];
     call!(nr::CAPSET, header.as_ptr(), data.as_ptr()).map(drop)
 }
-pub fn setgroups(groups: &[u32]) -> Result<()> {
-    call!(nr::SETGROUPS, groups.len(), groups.as_ptr()).map(drop)
+/// An array of u32.
+pub fn setgroups(groups: &[u8]) -> Result<()> {
+    call!(nr::SETGROUPS, groups.len() / 4, groups.as_ptr()).map(drop)
 }
 pub fn setresgid(gid: u32) -> Result<()> {
     call!(nr::SETRESGID, gid, gid, gid).map(drop)
@@ -488,11 +725,11 @@ struct FilterProgram {
     length: u16,
     filter: *const u8,
 }
-/// Installs a filter: an array of 8-byte instructions.
-pub fn seccomp_filter(filter: &[u8]) -> Result<()> {
+/// Installs a filter: an array of 8-byte instructions. Gives what the kernel gives: a listener when the flags ask for it.
+pub fn seccomp_filter(filter: &[u8], flags: u32) -> Result<usize> {
     let Ok(length) = u16::try_from(filter.len() / 8) else { return Err(E2BIG) };
     let program = FilterProgram { length, filter: filter.as_ptr() };
-    call!(nr::SECCOMP, 1, 0, &raw const program).map(drop)
+    call!(nr::SECCOMP, 1, flags, &raw const program)
 }
 pub fn prlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limit = [soft, hard];
@@ -512,7 +749,10 @@ pub fn setns(fd: i32, flags: u64) -> Result<()> {
 }
 pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 pub const CLONE_PIDFD: u64 = 0x1000;
+pub const CLONE_PARENT: u64 = 0x8000;
+pub const CLONE_NEWUSER: u64 = 0x1000_0000;
 pub const SIGCHLD: i32 = 17;
+pub const SIGKILL: i32 = 9;
 
 #[repr(C)]
 #[derive(Default)]
@@ -538,7 +778,8 @@ pub unsafe fn clone3(flags: u64, cgroup: i32) -> Result<(i32, i32)> {
     let mut args = CloneArgs {
         flags: flags | CLONE_PIDFD,
         pidfd: (&raw mut pidfd) as u64,
-        exit_signal: SIGCHLD as u64,
+        // A sibling takes over our own.
+        exit_signal: if flags & CLONE_PARENT == 0 { SIGCHLD as u64 } else { 0 },
         ..CloneArgs::default()
     };
     if cgroup >= 0 {
@@ -557,6 +798,43 @@ pub unsafe fn clone3(flags: u64, cgroup: i32) -> Result<(i32, i32)> {
 /// As for [`clone3`].
 pub unsafe fn fork() -> Result<i32> {
     call!(nr::CLONE, SIGCHLD, 0, 0, 0, 0).map(|pid| pid as i32)
+}
+/// Starts a thread of this process on its own stack: it shares everything but credentials and seccomp filters.
+///
+/// # Safety
+/// `entry` ends by [`exit_thread`], and what both touch is made for two threads.
+pub unsafe fn thread(
+    stack: &'static mut [usize],
+    entry: extern "C" fn(usize) -> !,
+    argument: usize,
+) -> Result<()> {
+    // VM, FS, FILES, SIGHAND, THREAD, SYSVSEM.
+    const FLAGS: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+    let top = stack.as_mut_ptr_range().end as usize & !15;
+    let ret: isize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: clone(2) with a fresh stack, where the new thread calls `entry` and never comes back; for us it is an
+    // ordinary system call.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
+             inlateout("rax") nr::CLONE as isize => ret, in("rdi") FLAGS, in("rsi") top, in("rdx") 0_usize,
+             in("r10") 0_usize, in("r8") 0_usize, in("r12") argument, in("r13") entry,
+             lateout("rcx") _, lateout("r11") _);
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        asm!("svc 0", "cbnz x0, 2f", "mov x29, xzr", "mov x0, x20", "blr x21", "brk #1", "2:",
+             in("x8") nr::CLONE, inlateout("x0") FLAGS as isize => ret, in("x1") top, in("x2") 0_usize,
+             in("x3") 0_usize, in("x4") 0_usize, in("x20") argument, in("x21") entry);
+    }
+    check(ret).map(drop)
+}
+/// Ends the calling thread only.
+pub fn exit_thread() -> ! {
+    loop {
+        let _ = call!(nr::EXIT, 0);
+    }
 }
 /// execve(2): returns only an error.
 pub fn execve(path: &[u8], argv: *const *const u8, envp: *const *const u8) -> Errno {
@@ -625,12 +903,23 @@ pub fn now_ns() -> u64 {
     (time[0] as u64).wrapping_mul(1_000_000_000).wrapping_add(time[1] as u64)
 }
 
+/// Milliseconds of a clock that nobody sets.
+pub fn monotonic_ms() -> u64 {
+    let mut time = [0_i64; 2];
+    let _ = call!(nr::CLOCK_GETTIME, 1, time.as_mut_ptr());
+    (time[0] as u64).wrapping_mul(1000).wrapping_add(time[1] as u64 / 1_000_000)
+}
+
 const MSG_DONTWAIT: u32 = 0x40;
 const MSG_NOSIGNAL: u32 = 0x4000;
 const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 
 pub fn accept(fd: i32) -> Result<i32> {
     call!(nr::ACCEPT4, fd, 0, 0, O_CLOEXEC | O_NONBLOCK).map(|fd| fd as i32)
+}
+/// As [`accept`], for a socket whose reader waits.
+pub fn accept_waiting(fd: i32) -> Result<i32> {
+    call!(nr::ACCEPT4, fd, 0, 0, O_CLOEXEC).map(|fd| fd as i32)
 }
 pub fn socket_inet_datagram() -> Result<i32> {
     call!(nr::SOCKET, 2, 2 | O_CLOEXEC, 0).map(|fd| fd as i32)
@@ -652,6 +941,14 @@ pub fn recv(fd: i32, buf: &mut [u8]) -> Result<usize> {
 pub fn peek(fd: i32, buf: &mut [u8]) -> Result<usize> {
     const MSG_PEEK: u32 = 2;
     call!(nr::RECVFROM, fd, buf.as_mut_ptr(), buf.len(), MSG_DONTWAIT | MSG_PEEK, 0, 0)
+}
+
+/// Length of the next packet, which stays; waits for one. 0 at the end of the stream.
+pub fn packet_length(fd: i32) -> Result<usize> {
+    const MSG_PEEK: u32 = 2;
+    const MSG_TRUNC: u32 = 0x20;
+    let mut byte = [0_u8; 1];
+    call!(nr::RECVFROM, fd, byte.as_mut_ptr(), byte.len(), MSG_PEEK | MSG_TRUNC, 0, 0)
 }
 
 #[repr(C)]
@@ -693,10 +990,10 @@ struct Control {
     fd: i32,
     pad: i32,
 }
-/// Sends a byte with a descriptor, SCM_RIGHTS.
-pub fn send_fd(socket: i32, fd: i32) -> Result<()> {
+/// Sends bytes with a descriptor, SCM_RIGHTS.
+pub fn send_fd(socket: i32, bytes: &[u8], fd: i32) -> Result<()> {
     let mut control = Control { len: 20, level: 1, kind: 1, fd, pad: 0 };
-    let iov = [IoVec { base: c"t".as_ptr().cast(), len: 1 }];
+    let iov = [IoVec { base: bytes.as_ptr(), len: bytes.len() }];
     let message = MsgHdr {
         name: core::ptr::null(),
         name_len: 0,
@@ -710,9 +1007,13 @@ pub fn send_fd(socket: i32, fd: i32) -> Result<()> {
 }
 /// Receives what [`send_fd`] sent; `None` at the end of the stream.
 pub fn recv_fd(socket: i32) -> Result<Option<i32>> {
-    let mut byte = [0_u8; 16];
+    let (got, fd) = recv_with_fd(socket, &mut [0_u8; 16])?;
+    Ok(if got == 0 || fd < 0 { None } else { Some(fd) })
+}
+/// Waits for a packet; its length, and the descriptor that came with it or -1.
+pub fn recv_with_fd(socket: i32, buffer: &mut [u8]) -> Result<(usize, i32)> {
     let mut control = Control { len: 0, level: 0, kind: 0, fd: -1, pad: 0 };
-    let iov = [IoVec { base: byte.as_mut_ptr(), len: byte.len() }];
+    let iov = [IoVec { base: buffer.as_mut_ptr(), len: buffer.len() }];
     let mut message = MsgHdr {
         name: core::ptr::null(),
         name_len: 0,
@@ -730,10 +1031,7 @@ pub fn recv_fd(socket: i32) -> Result<Option<i32>> {
             core::ptr::read_volatile(&raw const control.fd),
         )
     };
-    if got == 0 || length < 20 {
-        return Ok(None);
-    }
-    Ok(Some(fd))
+    Ok((got, if length < 20 { -1 } else { fd }))
 }
 
 pub fn sigaction_default(signal: i32) {
@@ -751,16 +1049,17 @@ pub fn sigwait(mask: u64) -> Result<i32> {
     call!(nr::RT_SIGTIMEDWAIT, &raw const mask, 0, 0, 8).map(|s| s as i32)
 }
 
+/// A descriptor that becomes readable when one of the signals, which must be blocked, is pending.
+pub fn signalfd(mask: u64) -> Result<i32> {
+    call!(nr::SIGNALFD4, -1_isize, &raw const mask, 8, O_CLOEXEC).map(|fd| fd as i32)
+}
+
 const PROT_READ: usize = 1;
 const PROT_WRITE: usize = 2;
 /// Maps a whole file for reading; it stays for the process's life.
 pub fn map_whole(fd: i32) -> Option<&'static [u8]> {
     const SEEK_END: i32 = 2;
-    #[cfg(target_arch = "x86_64")]
-    const LSEEK: usize = 8;
-    #[cfg(target_arch = "aarch64")]
-    const LSEEK: usize = 62;
-    let length = call!(LSEEK, fd, 0, SEEK_END).ok()?;
+    let length = call!(nr::LSEEK, fd, 0, SEEK_END).ok()?;
     if length == 0 {
         return None;
     }
@@ -771,8 +1070,24 @@ pub fn map_whole(fd: i32) -> Option<&'static [u8]> {
 /// Fresh zeroed memory that stays for the process's life.
 pub fn map_memory(length: usize) -> Result<&'static mut [usize]> {
     const MAP_PRIVATE_ANONYMOUS: usize = 0x22;
+    map_words(length, MAP_PRIVATE_ANONYMOUS)
+}
+/// The same in bytes.
+pub fn map_bytes(length: usize) -> Result<&'static mut [u8]> {
+    let words = map_memory(length)?;
+    // SAFETY: the same memory seen as bytes; any bit pattern is valid.
+    Ok(unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), length) })
+}
+/// A zeroed word that clones share with us.
+pub fn map_shared_word() -> Result<&'static AtomicUsize> {
+    const MAP_SHARED_ANONYMOUS: usize = 0x21;
+    let words = map_words(size_of::<usize>(), MAP_SHARED_ANONYMOUS)?;
+    // SAFETY: a word of a fresh mapping that stays; all access is by this reference.
+    Ok(unsafe { AtomicUsize::from_ptr(words.as_mut_ptr()) })
+}
+fn map_words(length: usize, flags: usize) -> Result<&'static mut [usize]> {
     let words = length.div_ceil(8).max(1);
-    let base = call!(nr::MMAP, 0, words * 8, PROT_READ | PROT_WRITE, MAP_PRIVATE_ANONYMOUS, -1_isize, 0)?;
+    let base = call!(nr::MMAP, 0, words * 8, PROT_READ | PROT_WRITE, flags, -1_isize, 0)?;
     // SAFETY: a fresh mapping of that size, page-aligned, handed out once.
     Ok(unsafe { core::slice::from_raw_parts_mut(base as *mut usize, words) })
 }

@@ -3,8 +3,14 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod inherited;
+pub mod landlock;
 pub mod lock;
+pub mod mountns;
+pub mod namespace;
 pub mod netns;
+pub mod process;
+pub mod seccomp;
 pub mod signal;
 pub mod spawn;
 pub mod userns;

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use cais_plan::{Setup, Strings};
+use cais_plan::Setup;
 use cais_runtime::launch::{ExecLaunch, Process};
 use cais_runtime::plan;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -82,17 +82,13 @@ impl Engine {
             join_pid_fd: pid_number,
             join_flags: if self.config.rootless { NEWPID | NEWUSER } else { NEWPID },
             owner_fd,
-            listen_fd: -1,
-            log_fd: -1,
-            exit_dir_fd: -1,
-            oom_fd: -1,
             tty: request.tty,
             stdin: request.interactive,
             attached: !request.detach,
             stdin_once: true,
             rows: request.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
             cols: request.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
-            cleanup: Strings(b""),
+            ..Setup::NONE
         };
         let shim_pid = fds.spawn(&planned.steps, &setup)?;
         drop(owner);

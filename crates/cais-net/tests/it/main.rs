@@ -2,6 +2,7 @@
 
 mod attach;
 mod bridge;
+mod device;
 mod fake_host;
 mod ports;
 mod speed;

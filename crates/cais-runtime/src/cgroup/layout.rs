@@ -185,7 +185,7 @@ fn parse_own(groups: &str) -> PathBuf {
 }
 
 /// A path of mountinfo, where blanks and backslashes are written as three octal digits.
-fn unescape(text: &str) -> PathBuf {
+pub(super) fn unescape(text: &str) -> PathBuf {
     let mut path = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('\\') {

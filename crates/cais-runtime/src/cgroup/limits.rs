@@ -77,7 +77,7 @@ const DEVICES: &str =
 /// Docker's bounds of a v1 CPU weight.
 const SHARES_MIN: u64 = 2;
 const SHARES_MAX: u64 = 262_144;
-const PERIOD_US: u64 = 100_000;
+pub(super) const PERIOD_US: u64 = 100_000;
 
 fn write(controller: Controller, file: &'static str, value: String, discarded: &'static str) -> Write {
     Write { controller, file, value, or: None, discarded: Some(discarded) }
@@ -190,7 +190,7 @@ fn check(resources: &Resources) -> Result<(), CgroupError> {
 }
 
 /// See the module's page. Values beyond the bounds are taken as the bound.
-fn cpu_weight(shares: u64) -> u64 {
+pub(super) fn cpu_weight(shares: u64) -> u64 {
     if shares <= SHARES_MIN {
         return 1;
     }
@@ -213,7 +213,7 @@ fn cpu_max(resources: &Resources) -> Option<String> {
     Some(format!("{quota} {}", period.unwrap_or(PERIOD_US)))
 }
 
-fn io_weight(weight: u16) -> u64 {
+pub(super) fn io_weight(weight: u16) -> u64 {
     let weight = u64::from(weight.clamp(10, 1000));
     1 + (weight - 10) * 9999 / 990
 }

@@ -12,6 +12,7 @@ mod create;
 mod filter;
 mod layout;
 mod limits;
+pub mod oci;
 mod processes;
 
 use std::fs::File;

@@ -16,22 +16,22 @@ const KILL_TIME: Duration = Duration::from_secs(5);
 const FREEZE_TIME: Duration = Duration::from_secs(2);
 /// Before killing: long enough for a stable list, but dying is what matters.
 const SHORT_FREEZE_TIME: Duration = Duration::from_millis(200);
-const REMOVE_TIME: Duration = Duration::from_secs(2);
+pub(super) const REMOVE_TIME: Duration = Duration::from_secs(2);
 
 /// Pauses that grow from 0.5 to 20 ms until a deadline.
-struct Patience {
+pub(super) struct Patience {
     since: Instant,
     limit: Duration,
     pause: Duration,
 }
 
 impl Patience {
-    fn new(limit: Duration) -> Patience {
+    pub(super) fn new(limit: Duration) -> Patience {
         Patience { since: Instant::now(), limit, pause: Duration::from_micros(500) }
     }
 
     /// Waits a little; false when the time is over.
-    fn wait(&mut self) -> bool {
+    pub(super) fn wait(&mut self) -> bool {
         if self.since.elapsed() >= self.limit {
             return false;
         }
@@ -183,7 +183,7 @@ impl Cgroup {
     }
 
     /// The directory by which processes are listed: the freezer's, because killing freezes it.
-    fn main(&self) -> Option<&Group> {
+    pub(super) fn main(&self) -> Option<&Group> {
         self.group(Controller::Freezer).or_else(|| self.groups.first())
     }
 }
@@ -202,20 +202,25 @@ fn is_gone(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NODEV))
 }
 
-fn collect_pids(group: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
+/// Without groups within; none when it is gone.
+pub(super) fn own_pids(group: &Path) -> Result<Vec<i32>, CgroupError> {
     let path = group.join("cgroup.procs");
     match read_text(&path) {
-        Ok(text) => pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok())),
-        Err(error) if is_gone(&error) => return Ok(()),
+        Ok(text) => Ok(text.lines().filter_map(|line| line.parse::<i32>().ok()).collect()),
+        Err(error) if is_gone(&error) => Ok(Vec::new()),
         // A threaded group of v2: its domain above lists its processes.
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => {}
-        Err(source) => return Err(CgroupError::Read { path, source }),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::OPNOTSUPP) => Ok(Vec::new()),
+        Err(source) => Err(CgroupError::Read { path, source }),
     }
+}
+
+pub(super) fn collect_pids(group: &Path, pids: &mut Vec<i32>) -> Result<(), CgroupError> {
+    pids.extend(own_pids(group)?);
     children(group).iter().try_for_each(|child| collect_pids(child, pids))
 }
 
 /// The groups directly below; none when it is gone.
-fn children(group: &Path) -> Vec<PathBuf> {
+pub(super) fn children(group: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(group) else { return Vec::new() };
     entries
         .filter_map(Result::ok)
@@ -224,12 +229,12 @@ fn children(group: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-fn is_busy(result: &Result<(), CgroupError>) -> bool {
+pub(super) fn is_busy(result: &Result<(), CgroupError>) -> bool {
     let Err(CgroupError::Remove { source, .. }) = result else { return false };
     matches!(Errno::from_io_error(source), Some(Errno::BUSY | Errno::NOTEMPTY))
 }
 
-fn remove_one(path: &Path) -> Result<(), CgroupError> {
+pub(super) fn remove_one(path: &Path) -> Result<(), CgroupError> {
     match rustix::fs::rmdir(path) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => Err(CgroupError::Remove { path: path.to_owned(), source: error.into() }),
@@ -237,7 +242,7 @@ fn remove_one(path: &Path) -> Result<(), CgroupError> {
 }
 
 /// Depth first.
-fn remove_tree(path: &Path) -> Result<(), CgroupError> {
+pub(super) fn remove_tree(path: &Path) -> Result<(), CgroupError> {
     for child in children(path) {
         remove_tree(&child)?;
     }

@@ -27,9 +27,14 @@ pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
     let caps = &process.capabilities;
     steps.push("drop capabilities from the bounding set", &Step::Bounding { keep: caps.bounding.bits() });
     // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, as late as possible.
-    let early = process.seccomp.as_ref().filter(|_| !process.no_new_privileges);
-    if let Some(filter) = early {
-        steps.push("install the seccomp filter", &Step::Seccomp { filter: Bytes(filter) });
+    let filter = process.seccomp.as_ref().map(|program| (program.to_bytes(), program.flags));
+    let install = filter.as_ref().map(|(bytes, flags)| Step::SeccompFilter {
+        filter: Bytes(bytes),
+        flags: *flags,
+        listener: false,
+    });
+    if let Some(install) = install.as_ref().filter(|_| !process.no_new_privileges) {
+        steps.push("install the seccomp filter", install);
     }
     steps.push(format!("become user {name}"), &Step::SwitchUser { groups: process.set_groups });
     let step = Step::Capabilities {
@@ -41,8 +46,8 @@ pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
     steps.push("set the capabilities", &step);
     if process.no_new_privileges {
         steps.push("set no_new_privs", &Step::NoNewPrivileges {});
-        if let Some(filter) = &process.seccomp {
-            steps.push("install the seccomp filter", &Step::Seccomp { filter: Bytes(filter) });
+        if let Some(install) = &install {
+            steps.push("install the seccomp filter", install);
         }
     }
     steps.push("tie the container to its monitor", &Step::DeathSignal {});

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
-use cais_plan::{Plan, Setup, Step, Strings};
+use cais_plan::{Plan, Setup, Step};
 
 use super::process::candidates;
 use super::*;
 use crate::capability::{CapSet, Capabilities};
 use crate::launch::{CgroupPlan, Limit, Node, Process};
+use crate::seccomp::{Instruction, Program};
 
 fn process() -> Process {
     let caps = CapSet::from_bits(0b11);
@@ -24,7 +25,11 @@ fn process() -> Process {
             ..Capabilities::default()
         },
         no_new_privileges: false,
-        seccomp: Some(vec![6, 0, 0, 0, 0, 0, 0xff, 0x7f]),
+        seccomp: Some(Program {
+            instructions: vec![Instruction { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }],
+            flags: 0,
+            listener: false,
+        }),
         apparmor: None,
         limits: vec![Limit { resource: 7, soft: 10, hard: 20 }],
         init: true,
@@ -85,24 +90,7 @@ fn launch() -> Launch {
 
 /// The steps as short words, in order.
 fn words(steps: &PlanWriter) -> Vec<String> {
-    let setup = Setup {
-        clone_flags: 0,
-        cgroup_fd: -1,
-        join_pid_fd: -1,
-        join_flags: 0,
-        owner_fd: -1,
-        listen_fd: -1,
-        log_fd: -1,
-        exit_dir_fd: -1,
-        oom_fd: -1,
-        tty: false,
-        stdin: false,
-        attached: false,
-        stdin_once: false,
-        rows: 0,
-        cols: 0,
-        cleanup: Strings(b""),
-    };
+    let setup = Setup::NONE;
     let bytes = steps.finish(&setup);
     let plan = Plan::parse(&bytes).expect("decodes");
     plan.steps()
@@ -165,7 +153,7 @@ fn a_container_is_set_up_in_the_only_safe_order() {
             "User",
             "Chdir /srv",
             "Bounding",
-            "Seccomp",
+            "SeccompFilter",
             "SwitchUser",
             "Capabilities",
             "DeathSignal",
@@ -183,8 +171,8 @@ fn with_no_new_privileges_the_filter_comes_last() {
     let mut launch = launch();
     launch.process.no_new_privileges = true;
     let words = words(&container(&launch).expect("plans").steps);
-    assert_order(&words, &["SwitchUser", "Capabilities", "NoNewPrivileges", "Seccomp", "Exec"]);
-    assert_eq!(words.iter().filter(|w| *w == "Seccomp").count(), 1);
+    assert_order(&words, &["SwitchUser", "Capabilities", "NoNewPrivileges", "SeccompFilter", "Exec"]);
+    assert_eq!(words.iter().filter(|w| *w == "SeccompFilter").count(), 1);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! equal code that goes on alike down once: every instruction costs the kernel a quarter of a microsecond to load.
 //! The encoding is `struct sock_filter` of bpf(4) and linux/filter.h.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::SeccompError;
 
@@ -41,8 +41,10 @@ pub struct Instruction {
 pub struct Program {
     /// The instructions, at most 4096.
     pub instructions: Vec<Instruction>,
-    /// `SECCOMP_FILTER_FLAG_*` that the profile asks for (log, spec_allow).
+    /// What seccomp(2) is to be called with: `SECCOMP_FILTER_FLAG_*` of [`super::flag`].
     pub flags: u32,
+    /// The call returns a listener, which must be handed to whom the profile names.
+    pub listener: bool,
 }
 
 impl Program {
@@ -59,7 +61,7 @@ impl Program {
 }
 
 /// Where control goes next: a verdict, or code that stands already.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Next {
     /// Return this action.
     Ret(u32),
@@ -68,7 +70,7 @@ pub(super) enum Next {
 }
 
 /// A place in the code, counted from the program's end.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Label(usize);
 
 /// The test of a conditional jump on the accumulator.
@@ -88,7 +90,7 @@ pub(super) struct Assembler {
     /// `ret` instructions laid down so far; later ones are nearer to what comes next.
     rets: Vec<(u32, Label)>,
     /// Where code stands that does this: operation, operand, what comes next if true and if not.
-    known: HashMap<(u16, u32, Next, Next), Label>,
+    known: BTreeMap<(u16, u32, Next, Next), Label>,
 }
 
 impl Assembler {
@@ -120,14 +122,14 @@ impl Assembler {
     }
 
     /// The finished program, which starts at `entry`.
-    pub(super) fn finish(mut self, entry: Next, flags: u32) -> Result<Program, SeccompError> {
+    pub(super) fn finish(mut self, entry: Next, flags: u32, listener: bool) -> Result<Program, SeccompError> {
         self.fall_into(entry);
         let count = self.reversed.len();
         if count > MAX_INSTRUCTIONS {
             return Err(SeccompError::TooLong { count });
         }
         self.reversed.reverse();
-        Ok(Program { instructions: self.reversed, flags })
+        Ok(Program { instructions: self.reversed, flags, listener })
     }
 
     /// An instruction with one successor.
@@ -206,7 +208,7 @@ mod tests {
             entry = asm.branch(Test::Eq, k, if k % 2 == 0 { far } else { Next::Ret(8) }, entry);
         }
         let entry = asm.load(DATA_NR, entry);
-        let program = asm.finish(entry, 0).unwrap();
+        let program = asm.finish(entry, 0, false).unwrap();
         for nr in 0..602 {
             let want = if nr >= 600 { 9 } else { 7 + nr % 2 };
             assert_eq!(run(&program, &Data { nr, ..Data::default() }), want, "{nr}");
@@ -218,6 +220,7 @@ mod tests {
         let program = Program {
             instructions: vec![Instruction { code: 0x15, jt: 1, jf: 2, k: 0x0102_0304 }],
             flags: 0,
+            listener: false,
         };
         let mut want = 0x15_u16.to_ne_bytes().to_vec();
         want.extend([1, 2]);
@@ -232,6 +235,6 @@ mod tests {
         for k in 0..5000 {
             entry = asm.branch(Test::Eq, k, Next::Ret(1), entry);
         }
-        assert!(matches!(asm.finish(entry, 0), Err(SeccompError::TooLong { .. })));
+        assert!(matches!(asm.finish(entry, 0, false), Err(SeccompError::TooLong { .. })));
     }
 }

@@ -9,9 +9,11 @@ use super::bpf::{Assembler, DATA_ARCH, DATA_NR, Next, Program, Test};
 use super::profile::{Action, Comparison, Condition, Profile, Rule};
 use super::syscalls::{self, Numbers};
 use super::tree::{Run, decide};
-use super::{Abi, NewerCalls, SeccompError, Target, X32_BIT};
+use super::{Abi, NewerCalls, SeccompError, Target, X32_BIT, flag};
 
 const ENOSYS: u16 = 38;
+/// From this number on (pidfd_send_signal(2), Linux 5.1) all ABIs have the same numbers.
+const FIRST_SHARED: u32 = 424;
 /// Number a tracer writes to have a call skipped; x86_64 must not take it for x32.
 const SKIPPED: u32 = u32::MAX;
 
@@ -41,7 +43,13 @@ pub fn compile(profile: &Profile, target: &Target) -> Result<Program, SeccompErr
         entry = asm.branch(Test::Eq, abi.audit_arch(), section, entry);
     }
     let entry = asm.load(DATA_ARCH, entry);
-    asm.finish(entry, profile.flags)
+    let listener = rules.iter().any(|resolved| resolved.rule.action == Action::Notify);
+    asm.finish(entry, load_flags(profile.flags, listener), listener)
+}
+
+/// The kernel refuses a flag about listeners where there is none.
+fn load_flags(asked: u32, listener: bool) -> u32 {
+    if listener { asked | flag::NEW_LISTENER } else { asked & !flag::WAIT_KILLABLE_RECV }
 }
 
 /// A rule with the calls it names.
@@ -51,7 +59,11 @@ struct ResolvedRule<'a> {
 }
 
 fn resolve(rule: &Rule) -> ResolvedRule<'_> {
-    ResolvedRule { rule, calls: rule.names.iter().filter_map(|name| syscalls::find(name)).collect() }
+    let mut next = 0;
+    ResolvedRule {
+        rule,
+        calls: rule.names.iter().filter_map(|name| syscalls::find_from(&mut next, name)).collect(),
+    }
 }
 
 /// The part of a program that handles one audit architecture.
@@ -110,7 +122,8 @@ impl Section<'_> {
                 }
             }
         }
-        let tree = decide(asm, &runs.runs);
+        let runs = runs.with_shared_tail(asm);
+        let tree = decide(asm, &runs);
         asm.load(DATA_NR, tree)
     }
 
@@ -119,12 +132,14 @@ impl Section<'_> {
         let refuses = match self.profile.default_action {
             Action::Allow | Action::Log | Action::Trace(_) => false,
             Action::Errno(errno) => errno != ENOSYS,
-            Action::KillProcess | Action::KillThread | Action::Trap => true,
+            Action::KillProcess | Action::KillThread | Action::Trap | Action::Notify => true,
         };
         if self.newer_calls == NewerCalls::DefaultAction || !refuses {
             return None;
         }
-        self.rules.iter().flat_map(|rule| &rule.calls).filter_map(|numbers| numbers.on(abi)).max()
+        // A profile that names no call but number 0 has no newest one, as in runc.
+        let numbers = self.rules.iter().flat_map(|rule| &rule.calls).filter_map(|numbers| numbers.on(abi));
+        numbers.max().filter(|&newest| newest != 0)
     }
 
     /// The outcome of every number that a rule is about, in the order of numbers.
@@ -213,6 +228,20 @@ impl Runs {
         if last != u32::MAX {
             self.start(last + 1, default);
         }
+    }
+
+    /// The runs with the numbers that mean the same on every ABI behind one label: equal trees are laid down once, so
+    /// that the second ABI gets there for one instruction.
+    fn with_shared_tail(self, asm: &mut Assembler) -> Vec<Run> {
+        let Self { mut runs } = self;
+        let first = runs.partition_point(|run| run.start <= FIRST_SHARED);
+        let end = runs.partition_point(|run| run.start < X32_BIT);
+        let mut tail = vec![Run { start: FIRST_SHARED, outcome: runs[first - 1].outcome }];
+        tail.extend_from_slice(&runs[first..end]);
+        let outcome = decide(asm, &tail);
+        let from = runs.partition_point(|run| run.start < FIRST_SHARED);
+        runs.splice(from..end, std::iter::once(Run { start: FIRST_SHARED, outcome }));
+        runs
     }
 
     fn start(&mut self, start: u32, outcome: Next) {

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use super::Abi;
 use super::profile::{Action, Comparison, Condition, Filter, Profile, Rule};
+use super::{Abi, flag};
 use crate::capability::Capability;
 
 const EPERM: u16 = 1;
@@ -141,7 +141,7 @@ impl Profile {
             default_action: Action::Errno(EPERM),
             architectures: Vec::new(),
             arch_map: vec![(Abi::X86_64, vec![Abi::X86, Abi::X32]), (Abi::Aarch64, vec![Abi::Arm])],
-            flags: 0,
+            flags: flag::SPEC_ALLOW,
             rules,
         }
     }

@@ -1,6 +1,7 @@
-//! Seccomp: a profile in Docker's JSON format becomes a classic BPF program for seccomp(2).
+//! Seccomp: a profile in Docker's JSON format, or that of a bundle, becomes a classic BPF program for seccomp(2).
 //!
-//! [`Profile`] is parsed once, [`compile()`] is pure and gives a [`Program`] whose bytes the shim loads. The compiler is
+//! [`Profile`] is parsed once, [`compile()`] is pure and gives a [`Program`] whose bytes the shim loads;
+//! [`compile_spec`] is both for `linux.seccomp` of a config.json. The compiler is
 //! our own: it merges equal neighbours among the system call numbers into ranges and decides by a binary tree, so
 //! that loading a filter (the kernel runs it once per number to fill its bitmap of calls that are always allowed)
 //! costs tens of microseconds. It uses only those instructions that the kernel's bitmap builder can follow. Verdicts
@@ -9,13 +10,14 @@
 //! runc's, and [`Target::x32`].
 //!
 //! Never: this module loads no filter, runs no process and does not read the kernel's version or capabilities itself.
-//! Actions that need a supervisor (`SCMP_ACT_NOTIFY`) are refused.
+//! Whoever loads a program with a listener has to hand that on before anything waits for an answer.
 
 mod bpf;
 mod compile;
 mod default;
 #[cfg(test)]
 mod emulate;
+mod oci;
 mod profile;
 mod syscalls;
 #[cfg(test)]
@@ -26,10 +28,23 @@ use crate::capability::CapSet;
 
 pub use bpf::{Instruction, Program};
 pub use compile::compile;
+pub use oci::compile_spec;
 pub use profile::{Action, Comparison, Condition, Filter, Profile, Rule};
 
 /// The bit that marks a system call number of the x32 ABI.
 const X32_BIT: u32 = 0x4000_0000;
+
+/// `SECCOMP_FILTER_FLAG_*` of seccomp(2) that a program can have.
+pub mod flag {
+    /// Every answer but "allow" is logged.
+    pub const LOG: u32 = 1 << 1;
+    /// No mitigation of speculative store bypass.
+    pub const SPEC_ALLOW: u32 = 1 << 2;
+    /// The call returns a listener.
+    pub const NEW_LISTENER: u32 = 1 << 3;
+    /// A call that a listener has received is interrupted by deadly signals only (Linux 5.19).
+    pub const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+}
 
 /// A system call ABI: what decides which number means which call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -130,12 +145,21 @@ pub enum SeccompError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The profile needs a supervisor process.
+    /// The profile needs a supervisor process, and there is none.
     #[error("seccomp profile: {field}: SCMP_ACT_NOTIFY is not supported")]
     Notify {
         /// Path of the field.
         field: String,
     },
+    /// Nothing could be done without a supervisor, not even telling it.
+    #[error("seccomp profile: SCMP_ACT_NOTIFY cannot be used as default action")]
+    NotifyByDefault,
+    /// As before.
+    #[error("seccomp profile: SCMP_ACT_NOTIFY cannot be used for the write syscall")]
+    NotifyWrite,
+    /// Somebody is to be asked, but nobody is named.
+    #[error("seccomp profile: SCMP_ACT_NOTIFY needs listenerPath, which is not set")]
+    NoListenerPath,
     /// The kernel takes at most 4096 instructions.
     #[error("compile seccomp profile: {count} instructions, the kernel takes 4096 at most")]
     TooLong {

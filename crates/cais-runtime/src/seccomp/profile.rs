@@ -1,14 +1,15 @@
-//! Profiles in the JSON format of Docker and containers-common, and the `linux.seccomp` object of the OCI runtime spec,
-//! which is the same without conditions.
+//! Profiles in the JSON format of Docker and containers-common: the `linux.seccomp` object of the OCI runtime
+//! specification ([`super::oci`]) with conditions on whole rules.
 //!
 //! Parsing is strict where a mistake would weaken or break the filter (actions, operators, argument indexes, versions)
 //! and lax where the format is open: unknown fields are ignored, and so are names of system calls nobody knows.
 
 use std::borrow::Cow;
 
+use cais_oci::runtime::{SeccompAction, SeccompArch, SeccompFlag, SeccompOp};
 use serde::Deserialize;
 
-use super::{Abi, SeccompError, Target};
+use super::{Abi, SeccompError, Target, flag};
 use crate::capability::Capability;
 
 const EPERM: u16 = 1;
@@ -30,6 +31,8 @@ pub enum Action {
     Trace(u16),
     /// Carry it out and log it.
     Log,
+    /// Ask who holds the listener.
+    Notify,
 }
 
 impl Action {
@@ -43,6 +46,7 @@ impl Action {
             Self::Trap => 0x0003_0000,
             Self::Trace(message) => 0x7ff0_0000 | u32::from(message),
             Self::Log => 0x7ffc_0000,
+            Self::Notify => 0x7fc0_0000,
         }
     }
 }
@@ -131,14 +135,14 @@ pub struct Profile {
     pub architectures: Vec<Abi>,
     /// Native ABI, and the others that come with it.
     pub arch_map: Vec<(Abi, Vec<Abi>)>,
-    /// `SECCOMP_FILTER_FLAG_*`.
+    /// `SECCOMP_FILTER_FLAG_*` that the profile asks for: those of [`flag`].
     pub flags: u32,
     /// The rules, in order.
     pub rules: Vec<Rule>,
 }
 
 impl Profile {
-    /// Parses a profile, as of `--security-opt seccomp=FILE` or `linux.seccomp` of a bundle.
+    /// Parses a profile, as of `--security-opt seccomp=FILE`. Refuses `SCMP_ACT_NOTIFY`: nobody would listen.
     pub fn from_json(json: &[u8]) -> Result<Self, SeccompError> {
         let raw: RawProfile = serde_json::from_slice(json).map_err(|source| SeccompError::Json { source })?;
         raw.check()
@@ -211,7 +215,7 @@ struct RawFilter {
     min_kernel: Option<String>,
 }
 
-fn wrong(field: impl Into<String>, problem: impl Into<String>) -> SeccompError {
+pub(super) fn wrong(field: impl Into<String>, problem: impl Into<String>) -> SeccompError {
     SeccompError::Field { field: field.into(), problem: problem.into() }
 }
 
@@ -241,7 +245,7 @@ impl RawProfile {
             default_action,
             architectures: parse_arches("architectures", &listed)?,
             arch_map,
-            flags: parse_flags(&self.flags.unwrap_or_default())?,
+            flags: parse_flags(self.flags.as_deref())?,
             rules: rules
                 .map(|(at, rule)| rule.check(&format!("syscalls[{at}]")))
                 .collect::<Result<_, _>>()?,
@@ -285,17 +289,10 @@ impl RawCondition {
             Ok(index) if index < 6 => index,
             _ => return Err(wrong(format!("{field}.index"), format!("{} is not 0 to 5", self.index))),
         };
-        let op = match self.op.as_str() {
-            "SCMP_CMP_EQ" => Comparison::Eq,
-            "SCMP_CMP_NE" => Comparison::Ne,
-            "SCMP_CMP_LT" => Comparison::Lt,
-            "SCMP_CMP_LE" => Comparison::Le,
-            "SCMP_CMP_GE" => Comparison::Ge,
-            "SCMP_CMP_GT" => Comparison::Gt,
-            "SCMP_CMP_MASKED_EQ" => Comparison::MaskedEq,
-            other => return Err(wrong(format!("{field}.op"), format!("unknown operator {other:?}"))),
+        let Some(op) = SeccompOp::from_word(&self.op) else {
+            return Err(wrong(format!("{field}.op"), format!("unknown operator {:?}", self.op)));
         };
-        Ok(Condition { index, value: self.value, value_two: self.value_two.unwrap_or(0), op })
+        Ok(Condition { index, value: self.value, value_two: self.value_two.unwrap_or(0), op: op.into() })
     }
 }
 
@@ -322,59 +319,87 @@ fn parse_action(
     number: Option<u64>,
     errno_name: Option<&str>,
 ) -> Result<Action, SeccompError> {
+    let Some(action) = SeccompAction::from_word(name) else {
+        return Err(wrong(field, format!("unknown action {name:?}")));
+    };
+    let takes_number = matches!(action, SeccompAction::Errno | SeccompAction::Trace);
+    if takes_number && number.is_none() && errno_name.is_some_and(|n| !n.is_empty()) {
+        return Err(wrong(field, "errno is given by name only; give its number as errnoRet too"));
+    }
+    match action_of(field, action, number)? {
+        Action::Notify => Err(SeccompError::Notify { field: field.to_owned() }),
+        action => Ok(action),
+    }
+}
+
+/// An action with its number, which is `EPERM` when absent and has no meaning for most.
+pub(super) fn action_of(
+    field: &str,
+    action: SeccompAction,
+    number: Option<u64>,
+) -> Result<Action, SeccompError> {
     let number = || match number {
         Some(number) => {
             u16::try_from(number).map_err(|_| wrong(field, format!("errno {number} is out of range")))
         }
-        None if errno_name.is_some_and(|n| !n.is_empty()) => {
-            Err(wrong(field, "errno is given by name only; give its number as errnoRet too"))
-        }
         None => Ok(EPERM),
     };
-    match name {
-        "SCMP_ACT_ALLOW" => Ok(Action::Allow),
-        "SCMP_ACT_ERRNO" => number().map(Action::Errno),
-        "SCMP_ACT_KILL" | "SCMP_ACT_KILL_THREAD" => Ok(Action::KillThread),
-        "SCMP_ACT_KILL_PROCESS" => Ok(Action::KillProcess),
-        "SCMP_ACT_TRAP" => Ok(Action::Trap),
-        "SCMP_ACT_TRACE" => number().map(Action::Trace),
-        "SCMP_ACT_LOG" => Ok(Action::Log),
-        "SCMP_ACT_NOTIFY" => Err(SeccompError::Notify { field: field.to_owned() }),
-        other => Err(wrong(field, format!("unknown action {other:?}"))),
+    Ok(match action {
+        SeccompAction::Allow => Action::Allow,
+        SeccompAction::Errno => Action::Errno(number()?),
+        SeccompAction::Kill | SeccompAction::KillThread => Action::KillThread,
+        SeccompAction::KillProcess => Action::KillProcess,
+        SeccompAction::Trap => Action::Trap,
+        SeccompAction::Trace => Action::Trace(number()?),
+        SeccompAction::Log => Action::Log,
+        SeccompAction::Notify => Action::Notify,
+    })
+}
+
+impl From<SeccompOp> for Comparison {
+    fn from(op: SeccompOp) -> Self {
+        match op {
+            SeccompOp::Eq => Self::Eq,
+            SeccompOp::Ne => Self::Ne,
+            SeccompOp::Lt => Self::Lt,
+            SeccompOp::Le => Self::Le,
+            SeccompOp::Ge => Self::Ge,
+            SeccompOp::Gt => Self::Gt,
+            SeccompOp::MaskedEq => Self::MaskedEq,
+        }
     }
 }
 
-/// `None`: an architecture that exists, but whose calls cannot be made on any machine this program runs on.
+/// `None`: an architecture whose calls cannot be made on any machine this program runs on.
+pub(super) fn abi_of(arch: SeccompArch) -> Option<Abi> {
+    match arch {
+        SeccompArch::X86_64 => Some(Abi::X86_64),
+        SeccompArch::X86 => Some(Abi::X86),
+        SeccompArch::X32 => Some(Abi::X32),
+        SeccompArch::Aarch64 => Some(Abi::Aarch64),
+        SeccompArch::Arm => Some(Abi::Arm),
+        _ => None,
+    }
+}
+
+/// Flags for seccomp(2). Without a list it is `SPEC_ALLOW`, as in runc and crun; an empty list is none.
+pub(super) fn flags_of(flags: Option<impl IntoIterator<Item = SeccompFlag>>) -> u32 {
+    let Some(flags) = flags else { return flag::SPEC_ALLOW };
+    flags.into_iter().fold(0, |bits, known| {
+        bits | match known {
+            // The thread that loads the filter is the one that executes the command; another one must stay free of it.
+            SeccompFlag::Tsync => 0,
+            SeccompFlag::Log => flag::LOG,
+            SeccompFlag::SpecAllow => flag::SPEC_ALLOW,
+            SeccompFlag::WaitKillableRecv => flag::WAIT_KILLABLE_RECV,
+        }
+    })
+}
+
 fn parse_arch(field: &str, name: &str) -> Result<Option<Abi>, SeccompError> {
-    const FOREIGN: [&str; 19] = [
-        "LOONGARCH64",
-        "M68K",
-        "MIPS",
-        "MIPS64",
-        "MIPS64N32",
-        "MIPSEL",
-        "MIPSEL64",
-        "MIPSEL64N32",
-        "PARISC",
-        "PARISC64",
-        "PPC",
-        "PPC64",
-        "PPC64LE",
-        "RISCV64",
-        "S390",
-        "S390X",
-        "SH",
-        "SHEB",
-        "SPARC64",
-    ];
-    match name.strip_prefix("SCMP_ARCH_") {
-        Some("X86_64") => Ok(Some(Abi::X86_64)),
-        Some("X86") => Ok(Some(Abi::X86)),
-        Some("X32") => Ok(Some(Abi::X32)),
-        Some("AARCH64") => Ok(Some(Abi::Aarch64)),
-        Some("ARM") => Ok(Some(Abi::Arm)),
-        Some(foreign) if FOREIGN.contains(&foreign) => Ok(None),
-        _ => Err(wrong(field, format!("unknown architecture {name:?}"))),
+    match SeccompArch::from_word(name) {
+        Some(arch) => Ok(abi_of(arch)),
+        None => Err(wrong(field, format!("unknown architecture {name:?}"))),
     }
 }
 
@@ -382,17 +407,12 @@ fn parse_arches(field: &str, names: &[String]) -> Result<Vec<Abi>, SeccompError>
     names.iter().filter_map(|name| parse_arch(field, name).transpose()).collect()
 }
 
-fn parse_flags(names: &[String]) -> Result<u32, SeccompError> {
-    names.iter().try_fold(0, |flags, name| {
-        Ok(flags
-            | match name.as_str() {
-                // The filter is loaded by a process with one thread, and nobody waits for a notification.
-                "SECCOMP_FILTER_FLAG_TSYNC" | "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV" => 0,
-                "SECCOMP_FILTER_FLAG_LOG" => 1 << 1,
-                "SECCOMP_FILTER_FLAG_SPEC_ALLOW" => 1 << 2,
-                other => return Err(wrong("flags", format!("unknown flag {other:?}"))),
-            })
-    })
+fn parse_flags(names: Option<&[String]>) -> Result<u32, SeccompError> {
+    let Some(names) = names else { return Ok(flags_of(None::<[SeccompFlag; 0]>)) };
+    let flag = |name: &String| {
+        SeccompFlag::from_word(name).ok_or_else(|| wrong("flags", format!("unknown flag {name:?}")))
+    };
+    Ok(flags_of(Some(names.iter().map(flag).collect::<Result<Vec<_>, _>>()?)))
 }
 
 fn parse_kernel(field: &str, version: &str) -> Result<(u32, u32), SeccompError> {
@@ -429,7 +449,9 @@ mod tests {
         .unwrap();
         assert_eq!(profile.default_action, Action::Errno(38));
         assert_eq!(profile.arch_map, [(Abi::X86_64, vec![Abi::X86, Abi::X32])]);
-        assert_eq!(profile.flags, 2);
+        assert_eq!(profile.flags, flag::LOG);
+        assert_eq!(parse(r#"{"defaultAction": "SCMP_ACT_LOG"}"#).unwrap().flags, flag::SPEC_ALLOW);
+        assert_eq!(parse(r#"{"defaultAction": "SCMP_ACT_LOG", "flags": []}"#).unwrap().flags, 0);
         assert_eq!(profile.rules[0].names, ["read", "write"]);
         let clone = &profile.rules[1];
         assert_eq!(clone.action, Action::Trace(7));

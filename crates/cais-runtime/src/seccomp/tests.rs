@@ -143,7 +143,7 @@ fn parse_program(hex: &str) -> Program {
         jf: c[3],
         k: u32::from_ne_bytes([c[4], c[5], c[6], c[7]]),
     };
-    Program { instructions: bytes.chunks(8).map(instruction).collect(), flags: 0 }
+    Program { instructions: bytes.chunks(8).map(instruction).collect(), flags: 0, listener: false }
 }
 
 fn numbers() -> Vec<u32> {
@@ -365,7 +365,8 @@ enum Density {
 
 /// A random profile about these names.
 fn random_profile(random: &mut Random, names: &[&'static str], density: Density) -> Profile {
-    const ACTIONS: [Action; 7] = [
+    // The last one is no default.
+    const ACTIONS: [Action; 8] = [
         Action::Allow,
         Action::Errno(1),
         Action::Errno(38),
@@ -373,6 +374,7 @@ fn random_profile(random: &mut Random, names: &[&'static str], density: Density)
         Action::Trap,
         Action::Trace(3),
         Action::Log,
+        Action::Notify,
     ];
     const OPS: [Comparison; 7] = [
         Comparison::Eq,
@@ -417,7 +419,7 @@ fn random_profile(random: &mut Random, names: &[&'static str], density: Density)
         });
     }
     Profile {
-        default_action: random.pick(&ACTIONS),
+        default_action: random.pick(&ACTIONS[..7]),
         architectures: architectures[random.below(4)].clone(),
         arch_map: vec![],
         flags: 0,

@@ -23,7 +23,8 @@ struct Stretch {
     weight: u32,
 }
 
-/// Lays down code that finds the outcome of the accumulator's value. `runs` starts at 0 and is sorted.
+/// Lays down code that finds the outcome of the accumulator's value. `runs` is sorted and covers all values that get
+/// here.
 pub(super) fn decide(asm: &mut Assembler, runs: &[Run]) -> Next {
     let stretches = stretches(&merged(runs));
     emit(asm, &stretches)

@@ -1,0 +1,94 @@
+//! What the shim itself needs to know before the first step.
+
+use crate::field::{Decode, PlanError, Reader, Strings};
+use crate::words::words;
+#[cfg(feature = "writer")]
+use crate::writer::{Encode, Sink};
+
+words! {
+/// What the shim itself needs: how to clone, what to watch, where to write. Absent descriptors are -1.
+struct Setup {
+    /// Whether it monitors, becomes the container's first process, or only clones it: see [`role`].
+    role: u32,
+    /// Roles other than the monitor's: SEQPACKET socket to the runtime, see [`crate::wire`].
+    sync_fd: i32,
+    /// Roles other than the monitor's: listening SEQPACKET socket on which the start is awaited, or -1.
+    start_fd: i32,
+    /// Roles other than the monitor's: socket that gets the terminal's master, or -1.
+    console_fd: i32,
+    /// Roles other than the monitor's: how many descriptors from 3 on the command keeps.
+    preserve: u32,
+    /// Roles other than the monitor's: how many of the first steps the shim carries out itself, before the clone.
+    outer: u32,
+    /// Namespaces of clone3, `CLONE_NEW*`.
+    clone_flags: u64,
+    /// cgroup v2 directory for `CLONE_INTO_CGROUP`, or -1.
+    cgroup_fd: i32,
+    /// pidfd of a process whose PID namespace the child joins (exec), or -1.
+    join_pid_fd: i32,
+    /// Namespaces that the monitor itself joins by it: `CLONE_NEWPID`, and `CLONE_NEWUSER` when rootless.
+    join_flags: u64,
+    /// The starter's end of the attach stream, or -1.
+    owner_fd: i32,
+    /// Listening control socket, or -1.
+    listen_fd: i32,
+    /// Log file opened for appending, or -1.
+    log_fd: i32,
+    /// Directory that gets the exit record, or -1.
+    exit_dir_fd: i32,
+    /// File whose line `oom_kill N` counts kills for memory, or -1.
+    oom_fd: i32,
+    /// The child gets a pseudo terminal, whose master comes back over a socket.
+    tty: bool,
+    /// The child's standard input is a pipe that clients feed; else /dev/null.
+    stdin: bool,
+    /// The owner takes part in input and output; else it only waits for the start.
+    attached: bool,
+    /// The input ends when the owner's does.
+    stdin_once: bool,
+    /// Rows of the terminal at the start, 0 = unknown.
+    rows: u32,
+    /// Columns of the terminal at the start.
+    cols: u32,
+    /// Program and arguments spawned after the exit unless the owner takes care; empty = none.
+    cleanup: Strings<'a>,
+}
+}
+
+impl Setup<'_> {
+    /// A monitor without any descriptor: what others are written as a difference to.
+    pub const NONE: Setup<'static> = Setup {
+        role: role::MONITOR,
+        sync_fd: -1,
+        start_fd: -1,
+        console_fd: -1,
+        preserve: 0,
+        outer: 0,
+        clone_flags: 0,
+        cgroup_fd: -1,
+        join_pid_fd: -1,
+        join_flags: 0,
+        owner_fd: -1,
+        listen_fd: -1,
+        log_fd: -1,
+        exit_dir_fd: -1,
+        oom_fd: -1,
+        tty: false,
+        stdin: false,
+        attached: false,
+        stdin_once: false,
+        rows: 0,
+        cols: 0,
+        cleanup: Strings(&[]),
+    };
+}
+
+/// What the shim is to be, [`Setup::role`].
+pub mod role {
+    /// Clones the container's first process and stays as its monitor.
+    pub const MONITOR: u32 = 0;
+    /// Is the container's first process already: carries out the steps itself.
+    pub const FIRST: u32 = 1;
+    /// Clones the first process as its own sibling (`CLONE_PARENT`), tells its pid and ends.
+    pub const PARENT: u32 = 2;
+}
