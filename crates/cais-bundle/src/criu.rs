@@ -1,0 +1,155 @@
+//! The program criu(8): which options dump and restore a container, and how it ended.
+//!
+//! Root only, by its command line. What a mount brings in from outside is external to the images and named by its place
+//! in the container; pipes of the standard streams are given again by the restorer.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cais_oci::runtime::{NamespaceType, Spec};
+
+use crate::error::{Error, Result};
+use crate::machine::namespace;
+use crate::runtime::Runtime;
+
+/// File among the images with the names of the standard streams, as runc has it.
+const DESCRIPTORS: &str = "descriptors.json";
+
+/// A call of criu.
+pub(crate) struct Criu {
+    program: PathBuf,
+    action: &'static str,
+    arguments: Vec<OsString>,
+    log: PathBuf,
+}
+
+impl Criu {
+    /// `action` is `dump`, `pre-dump` or `restore`.
+    ///
+    /// # Errors
+    /// Where it is not installed, or the caller is not root.
+    pub(crate) fn new(runtime: &Runtime, action: &'static str, images: &Path, work: &Path) -> Result<Criu> {
+        let program = runtime.config.criu.clone().ok_or(Error::NoCriu)?;
+        if runtime.caller.is_rootless() {
+            return Err(Error::Request("checkpoint and restore need root"));
+        }
+        let mut criu =
+            Criu { program, action, arguments: vec![action.into()], log: work.join(format!("{action}.log")) };
+        criu.option("--images-dir", images).option("--work-dir", work);
+        criu.option("--log-file", criu.log.clone());
+        criu.flag(true, "-v4");
+        Ok(criu)
+    }
+
+    /// Adds a flag where it is wanted.
+    pub(crate) fn flag(&mut self, wanted: bool, flag: &str) -> &mut Criu {
+        if wanted {
+            self.arguments.push(flag.into());
+        }
+        self
+    }
+
+    /// Adds an option with a value.
+    pub(crate) fn option(&mut self, option: &str, value: impl Into<OsString>) -> &mut Criu {
+        self.arguments.extend([OsString::from(option), value.into()]);
+        self
+    }
+
+    /// Names the mounts whose sources are outside: at the dump by their places, at the restore with their sources.
+    pub(crate) fn external_mounts(&mut self, spec: &Spec, sources: bool) -> &mut Criu {
+        for mount in &spec.mounts {
+            let binds = mount.options.iter().any(|option| option == "bind" || option == "rbind");
+            if let (true, Some(source)) = (binds, &mount.source) {
+                let place = &mount.destination;
+                self.option("--external", format!("mnt[{place}]:{}", if sources { source } else { place }));
+            }
+        }
+        for path in spec.linux.iter().flat_map(|linux| &linux.masked_paths) {
+            self.option("--external", format!("mnt[{path}]:{}", if sources { "/dev/null" } else { path }));
+        }
+        self
+    }
+
+    /// Runs it to its end.
+    ///
+    /// # Errors
+    /// When it fails; its log has the reason.
+    pub(crate) fn run(&self) -> Result<()> {
+        let failed = |reason: String| Error::Criu { action: self.action, reason, log: self.log.clone() };
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).stdin(Stdio::inherit());
+        let status = command.status().map_err(|e| failed(crate::error::plain(&e)))?;
+        if status.success() {
+            return Ok(());
+        }
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let said = log.lines().rev().find(|line| line.contains("Error")).unwrap_or_default();
+        Err(failed(format!("{status} {said}").trim_end().to_owned()))
+    }
+}
+
+/// The network namespace that was joined stays outside of the images.
+pub(crate) fn joins_network(spec: &Spec) -> bool {
+    matches!(namespace(spec, NamespaceType::Network), Some(Some(_)))
+}
+
+/// Keeps what the standard streams of a process are.
+pub(crate) fn keep_descriptors(images: &Path, pid: i32) -> Result<()> {
+    let names: Vec<String> = (0..3)
+        .map(|number| fs::read_link(format!("/proc/{pid}/fd/{number}")).unwrap_or_default())
+        .map(|link| link.to_string_lossy().into_owned())
+        .collect();
+    let path = images.join(DESCRIPTORS);
+    let text = serde_json::to_vec(&names).map_err(|source| Error::State { path: path.clone(), source })?;
+    fs::write(&path, text).map_err(|e| Error::system(format!("write {}", path.display()), e))
+}
+
+/// The standard streams that were pipes, each with its number.
+pub(crate) fn kept_pipes(images: &Path) -> Vec<(usize, String)> {
+    let text = fs::read(images.join(DESCRIPTORS)).unwrap_or_default();
+    let names: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
+    names.into_iter().enumerate().filter(|(_, name)| name.starts_with("pipe:")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Config;
+
+    #[test]
+    fn options_and_outcomes() {
+        let work = tempfile::tempdir().unwrap();
+        let config = Config { criu: Some("/bin/false".into()), ..Config::default() };
+        let runtime = Runtime::new(config).unwrap();
+        if runtime.caller.is_rootless() {
+            println!("skipped: needs root");
+            return;
+        }
+        let mut criu = Criu::new(&runtime, "dump", Path::new("/images"), work.path()).unwrap();
+        let spec = Spec::parse(
+            br#"{"ociVersion": "1.2.0", "mounts": [{"destination": "/data", "source": "/host", "options": ["rbind"]},
+            {"destination": "/proc", "type": "proc", "source": "proc"}]}"#,
+        )
+        .unwrap();
+        criu.external_mounts(&spec, false).flag(false, "--shell-job");
+        assert!(criu.arguments.contains(&OsString::from("mnt[/data]:/data")));
+        assert!(!criu.arguments.iter().any(|word| word == "--shell-job"));
+        criu.external_mounts(&spec, true);
+        assert!(criu.arguments.contains(&OsString::from("mnt[/data]:/host")));
+        let text = criu.run().unwrap_err().to_string();
+        assert!(text.starts_with("criu dump failed: exit status: 1"), "{text}");
+        let missing = Runtime::new(Config::default()).unwrap();
+        assert!(matches!(Criu::new(&missing, "dump", work.path(), work.path()), Err(Error::NoCriu)));
+    }
+
+    #[test]
+    fn pipes_are_kept() {
+        let images = tempfile::tempdir().unwrap();
+        assert_eq!(kept_pipes(images.path()), []);
+        fs::write(images.path().join(DESCRIPTORS), r#"["/dev/null", "pipe:[7]", ""]"#).unwrap();
+        assert_eq!(kept_pipes(images.path()), [(1, "pipe:[7]".to_owned())]);
+        keep_descriptors(images.path(), std::process::id() as i32).unwrap();
+    }
+}
