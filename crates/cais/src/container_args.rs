@@ -94,7 +94,7 @@ pub struct ContainerArgs {
     /// Read labels from a file.
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<String>,
-    /// Log driver; there is one only (json-file, local and k8s-file mean it, too).
+    /// Where the output is kept: k8s-file (json-file and local mean it, too) or none.
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
     /// Limit of memory (512m, 2g).

@@ -258,6 +258,7 @@ pub mod tests {
             user: String::new(),
             labels: BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]),
             stop_signal: 15,
+            stop_signal_given: None,
             mounts: vec![MountRecord { volume: "data".into(), ..MountRecord::default() }],
             exposed: vec!["80/tcp".into(), "443/tcp".into()],
             network: NetworkRequest::Bridge,

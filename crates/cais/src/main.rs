@@ -1,8 +1,8 @@
 //! `cais`: what is typed becomes a request to the engine, what the engine answers becomes text and an exit code.
 //!
 //! Glue only: parsing, formatting and the terminal are here, containers are not. The role is picked before any parser,
-//! thread or logger: the hidden word `__cleanup` or the command line; as `docker` or `podman` (argv\[0\]) the program
-//! is the same command line.
+//! thread or logger: an OCI runtime (the word `runtime`, or called as `cais-runtime`), the hidden word `__cleanup`, or
+//! the command line; as `docker` or `podman` (argv\[0\]) the program is the same command line.
 
 mod attached;
 mod container_args;
@@ -23,6 +23,7 @@ mod progress;
 mod pump;
 mod refused;
 mod request;
+mod runtime_door;
 mod size;
 mod spec;
 mod surroundings;
@@ -32,6 +33,7 @@ mod terminal;
 mod time;
 mod verb;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use cais_engine::verb::VERSION;
@@ -42,7 +44,11 @@ use crate::failure::{Codes, Failure, Outcome};
 use crate::surroundings::{Globals, Identity, Surroundings, home_in_passwd};
 
 fn main() -> ExitCode {
-    let (globals, errand) = dispatch(std::env::args_os().skip(1).collect());
+    let mut argv: Vec<OsString> = std::env::args_os().collect();
+    if let Some((program, words)) = runtime_door::role(&argv) {
+        return runtime_door::main(program, words);
+    }
+    let (globals, errand) = dispatch(argv.split_off(argv.len().min(1)));
     let (words, codes, outcome) = match errand {
         Ok(Errand::Command { spec, words, argv }) => {
             let door = Door::new(spec, words, globals.debug, surroundings(&globals));

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use cais_engine::{Config, Proxies};
+use cais_engine::{Config, Proxies, Secret};
 
 use crate::failure::Failure;
 
@@ -115,6 +115,7 @@ impl Surroundings {
             home,
             auth_file: path("REGISTRY_AUTH_FILE"),
             docker_config: globals.config.clone().or_else(|| path("DOCKER_CONFIG")),
+            docker_auth_config: var("DOCKER_AUTH_CONFIG").map(Secret),
             runtime_dir,
             proxies,
             ca_bundle: path("SSL_CERT_FILE"),

@@ -13,7 +13,7 @@ mod security;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use cais_engine::{ContainerRequest, PullPolicy, ResourceRequest};
+use cais_engine::{ContainerRequest, LogDriver, PullPolicy, ResourceRequest};
 use cais_oci::Platform;
 
 pub use env::environment;
@@ -71,7 +71,8 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     let network = network::parse(&args.network)?;
     let publish = port::publish(&args.publish)?;
     let mut warnings = network::conflicts(args, &network)?;
-    warnings.extend(log_driver(args.log_driver.as_deref())?);
+    let (log, warning) = log_driver(args.log_driver.as_deref())?;
+    warnings.extend(warning);
     let request = ContainerRequest {
         name: args
             .name
@@ -118,6 +119,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         stop_signal: args.stop_signal.clone().filter(|text| !text.is_empty()),
         stop_timeout_secs: args.stop_timeout,
         init: args.init,
+        log,
         auto_remove: args.rm,
         platform,
         pull: pull(args.pull.as_deref())?,
@@ -128,11 +130,15 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     Ok(Conversion { request, warnings })
 }
 
-/// Every name that means a file on this machine is as good as ours.
-fn log_driver(text: Option<&str>) -> Result<Option<String>> {
+/// Every name that means a file on this machine means ours; where others read that file themselves, they are told.
+fn log_driver(text: Option<&str>) -> Result<(LogDriver, Option<String>)> {
     match text {
-        None | Some("" | "json-file" | "k8s-file" | "local") => Ok(None),
-        Some("none") => Ok(Some("--log-driver none: the container's log is kept all the same".into())),
+        None | Some("" | "k8s-file" | "local") => Ok((LogDriver::File, None)),
+        Some("json-file") => Ok((
+            LogDriver::File,
+            Some("--log-driver json-file: the log is a file, but in the format of k8s-file".into()),
+        )),
+        Some("none") => Ok((LogDriver::None, None)),
         Some(other) => {
             Err(Failure::usage(format!("--log-driver {other}: other log drivers are not supported yet")))
         }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use cais_engine::{
-    ContainerRequest, MountKind, MountRequest, NetworkRequest, PortRequest, Protocol, PullPolicy,
+    ContainerRequest, LogDriver, MountKind, MountRequest, NetworkRequest, PortRequest, Protocol, PullPolicy,
     ResourceRequest, SeccompRequest, SecurityRequest, Ulimit,
 };
 
@@ -103,7 +103,8 @@ fn plain_flags() {
         r.image = "other".into();
         r.command = texts(&["-x", "--rm", "--", "img"]);
     });
-    expect(&["--log-driver", "json-file", "--name", ""], |_| {});
+    expect(&["--log-driver", "local", "--name", ""], |_| {});
+    expect(&["--log-driver", "none"], |r| r.log = LogDriver::None);
     refuse(&["--log-driver", "journald"], "--log-driver journald");
     refuse(&["--pull", "newer"], "--pull");
     refuse(&["--platform", "a/b/c/d"], "--platform");
