@@ -1,4 +1,4 @@
-//! `cargo xtask bench launch`: builds the binary that ships and measures it beside its peers.
+//! `cargo xtask bench launch|runtime`: builds the binary that ships and measures it beside its peers.
 //!
 //! The measuring is in the crate cais-test (`cais-bench`), which has the image makers; here it is only started.
 
@@ -8,10 +8,11 @@ use crate::{dist, shell};
 
 /// Runs a benchmark; true when it could be run.
 pub(crate) fn run(args: &[&str]) -> Result<bool> {
-    let Some((&"launch", rest)) = args.split_first() else {
-        bail!("which benchmark? there is: launch [--quick] [--binary FILE]");
+    let Some((&word @ ("launch" | "runtime"), rest)) = args.split_first() else {
+        bail!("which benchmark? there are: launch and runtime, each [--quick] [--binary FILE]");
     };
-    let mut command = shell::cargo("run --release --quiet -p cais-test --bin cais-bench -- launch");
+    let mut command = shell::cargo("run --release --quiet -p cais-test --features bench --bin cais-bench --");
+    command.arg(word);
     if !rest.contains(&"--binary") {
         if !dist::run()? {
             return Ok(false);

@@ -20,6 +20,10 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("curl", "curl", "the test registries"),
     ("zstd", "zstd", "zstd archives"),
     ("gzip", "gzip", "gzip archives"),
+    ("mke2fs", "e2fsprogs", "everything in virtual machines: cgroup v2, AppArmor"),
+    ("xz", "xz-utils", "kernels whose modules are packed with it"),
+    #[cfg(target_arch = "x86_64")]
+    ("qemu-system-x86_64", "qemu-system-x86", "everything in virtual machines: cgroup v2, AppArmor"),
 ];
 
 /// Libraries and data, known by a file.
@@ -42,10 +46,7 @@ pub(crate) fn install() -> Result<bool> {
             let (program, rest) = line.split_once(' ').unwrap_or((&line, ""));
             let install = || shell::command(program, rest);
             if !shell::succeeds(install().env("DEBIAN_FRONTEND", "noninteractive"))? {
-                // The lists of a fresh image are empty or old.
-                let line = format!("{prefix} update -qq");
-                let (program, update) = line.split_once(' ').unwrap_or((&line, ""));
-                shell::succeeds(&mut shell::command(program, update))?;
+                update()?;
                 shell::succeeds(install().env("DEBIAN_FRONTEND", "noninteractive"))?;
             }
             missing = self::missing();
@@ -56,6 +57,14 @@ pub(crate) fn install() -> Result<bool> {
         println!("missing: {package}; without it is not tested: {purpose}");
     }
     Ok(true)
+}
+
+/// Fetches the lists of packages: those of a fresh image are empty or old. False where that cannot be done.
+pub(crate) fn update() -> Result<bool> {
+    let Some(prefix) = apt_get() else { return Ok(false) };
+    let line = format!("{prefix} update -qq");
+    let (program, update) = line.split_once(' ').unwrap_or((&line, ""));
+    shell::succeeds(&mut shell::command(program, update))
 }
 
 fn missing() -> Vec<(&'static str, &'static str)> {

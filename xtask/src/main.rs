@@ -6,6 +6,7 @@ mod bench;
 mod debian;
 mod dist;
 mod elf;
+mod guest;
 mod shell;
 mod test;
 mod tidy;

@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use crate::process::Invocation;
 
 /// Set inside the namespaces.
-const INSIDE: &str = "CAIS_TEST_INSIDE";
+pub(crate) const INSIDE: &str = "CAIS_TEST_INSIDE";
 /// Names the folder of [`Disk`] inside.
-const DISK: &str = "CAIS_TEST_DISK";
+pub(crate) const DISK: &str = "CAIS_TEST_DISK";
 
 /// Address of the machine on its only network inside.
 pub const HOST_ADDRESS: &str = "192.0.2.10";
@@ -132,7 +132,7 @@ pub(crate) fn isolated_as(type_name: &str, body: impl FnOnce()) {
 }
 
 /// The name that the test runner knows, from the type name of the closure in the test function.
-fn test_name(type_name: &str) -> String {
+pub(crate) fn test_name(type_name: &str) -> String {
     let path = type_name.split("::{{closure}}").next().unwrap_or(type_name);
     path.split_once("::").map_or(path, |(_crate, rest)| rest).to_owned()
 }

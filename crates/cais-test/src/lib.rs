@@ -15,6 +15,7 @@ pub mod process;
 pub mod pty;
 pub mod registry;
 pub mod rootfs;
+pub mod vm;
 pub mod world;
 
 pub use cais::{Cais, e2e, e2e_empty};

@@ -1,4 +1,4 @@
-//! Many containers: started at once, left behind, listed, and in the way of others.
+//! Many containers: started at once, left behind, listed, and in the way of others, created or running.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,13 +9,14 @@ use cais_test::world::World;
 
 use crate::Effort;
 use crate::contender::{Contender, IMAGE};
-use crate::sample::{Times, alternate, once};
+use crate::sample::{Times, WARM_UP_ROUNDS, alternate, once};
 use crate::table::{Cell, Table};
 
 /// Rows of starting, removing, listing.
 pub fn rows(contenders: &[Contender], effort: Effort, table: &mut Table) {
     started_at_once(contenders, effort, table);
     in_the_way(contenders, effort, table);
+    running_in_the_way(contenders, effort, table);
 }
 
 fn started_at_once(contenders: &[Contender], effort: Effort, table: &mut Table) {
@@ -112,4 +113,37 @@ fn in_the_way(contenders: &[Contender], effort: Effort, table: &mut Table) {
     for contender in contenders {
         contender.clear();
     }
+}
+
+/// The same with containers that run, for the first engine alone: monitors of others take gigabytes for so many.
+fn running_in_the_way(contenders: &[Contender], effort: Effort, table: &mut Table) {
+    let Some(contender) = contenders.first() else { return };
+    let run = format!("run --rm --network none {IMAGE} true");
+    let measure = |line: &str| {
+        let times = (0..WARM_UP_ROUNDS + effort.rounds.min(20)).filter_map(|_| once(contender, line));
+        Times::new(times.skip(WARM_UP_ROUNDS).collect())
+    };
+    let alone = measure(&run);
+    eprintln!("{} running containers: {}", effort.present, contender.name);
+    let began = Instant::now();
+    let sleep = format!("run -d --network none {IMAGE} sleep 100000");
+    let (_, errors) = flood(contender, &sleep, effort.present, 8);
+    let wall = began.elapsed().as_secs_f64();
+    let running = contender.run("ps -q").lines().count();
+    let (ps, crowded) = (measure("ps"), measure(&run));
+    let ratio = crowded.percentile(50).as_secs_f64() / alone.percentile(50).as_secs_f64();
+    contender.clear();
+    let mut row = |title: String, cell: Cell| {
+        let mut cells = vec![cell];
+        cells.resize_with(contenders.len(), || Cell::Text("not measured".to_owned()));
+        table.row(&title, cells);
+    };
+    let present = effort.present;
+    row(
+        format!("{present} × `run -d --network none` from 8 clients"),
+        Cell::Text(format!("{running} running, {errors} errors, {wall:.1} s")),
+    );
+    row(format!("`ps` with {present} running containers"), Cell::Times(ps));
+    row(format!("`run --network none` with {present} running containers"), Cell::Times(crowded));
+    row("… by that with none".to_owned(), Cell::Text(format!("{ratio:.2}×")));
 }

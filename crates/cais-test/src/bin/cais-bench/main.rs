@@ -1,12 +1,13 @@
-//! `cais-bench launch`: cais beside docker and podman, whole processes, side by side; a table for
-//! `docs/performance.md` on standard output, progress on standard error.
+//! `cais-bench launch`: cais beside docker and podman; `cais-bench runtime`: its OCI runtime beside crun and runc. Whole
+//! processes, side by side; a table for `docs/performance.md` on standard output, progress on standard error.
 //!
-//! Started by `cargo xtask bench launch`. Needs root: everything runs in namespaces of its own, see
+//! Started by `cargo xtask bench`. Needs root: everything runs in namespaces of its own, see
 //! [`cais_test::isolation`]. A peer that is missing or does not start is reported and its column stays empty.
 
 mod contender;
 mod crowd;
 mod monitor;
+mod runtime;
 mod sample;
 mod table;
 
@@ -35,14 +36,15 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let mut words = args.iter().map(String::as_str);
     let (mut effort, mut binary, mut peers) = (FULL, None, true);
-    if words.next() != Some("launch") {
-        return usage();
-    }
+    let mut runtimes = Vec::new();
+    let Some(what @ ("launch" | "runtime")) = words.next() else { return usage() };
     while let Some(word) = words.next() {
         match word {
             "--quick" => effort = QUICK,
             "--no-peers" => peers = false,
             "--binary" => binary = words.next().map(PathBuf::from),
+            "--crun" => runtimes.extend(words.next().map(|path| ("crun", PathBuf::from(path)))),
+            "--runc" => runtimes.extend(words.next().map(|path| ("runc", PathBuf::from(path)))),
             _ => return usage(),
         }
     }
@@ -57,12 +59,23 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         };
     }
-    launch(binary, effort, peers);
+    if what == "launch" {
+        launch(binary, effort, peers);
+        return ExitCode::SUCCESS;
+    }
+    for name in ["crun", "runc"] {
+        if peers && !runtimes.iter().any(|(known, _)| *known == name) {
+            runtimes.push((name, PathBuf::from(name)));
+        }
+    }
+    let folder = disk().expect("made by the outer process");
+    println!("{}", runtime::rows(&folder, &binary, &runtimes, effort.rounds));
     ExitCode::SUCCESS
 }
 
 fn usage() -> ExitCode {
     eprintln!("cais-bench launch --binary FILE [--quick] [--no-peers]");
+    eprintln!("cais-bench runtime --binary FILE [--quick] [--no-peers] [--crun FILE] [--runc FILE]");
     ExitCode::from(2)
 }
 

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::contender::{Contender, IMAGE};
 use crate::table::{Cell, Table};
 
-const WARM_UP_ROUNDS: usize = 3;
+/// Thrown away.
+pub const WARM_UP_ROUNDS: usize = 3;
 
 /// Sorted times of one command.
 #[derive(Clone, Debug, Default)]
