@@ -90,12 +90,21 @@ impl AttachStream {
     /// Connects to a container's control socket. The path may be longer than a socket address: it is reached through
     /// its directory's descriptor.
     pub(crate) fn connect(ctl: &Path) -> io::Result<AttachStream> {
+        AttachStream::connect_with(ctl, SocketFlags::CLOEXEC)
+    }
+
+    /// As [`AttachStream::connect`], non-blocking from the beginning: a shim that many others wait for is an error.
+    pub(crate) fn connect_nonblocking(ctl: &Path) -> io::Result<AttachStream> {
+        AttachStream::connect_with(ctl, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)
+    }
+
+    fn connect_with(ctl: &Path, flags: SocketFlags) -> io::Result<AttachStream> {
         let directory = std::fs::File::open(ctl.parent().unwrap_or(Path::new("/")))?;
         let name = ctl.file_name().unwrap_or_default();
         let short = Path::new("/proc/self/fd")
             .join(std::os::fd::AsRawFd::as_raw_fd(&directory).to_string())
             .join(name);
-        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         connect(&socket, &SocketAddrUnix::new(short)?)?;
         Ok(AttachStream::new(socket, None))
     }

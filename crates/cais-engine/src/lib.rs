@@ -22,6 +22,7 @@ pub mod view;
 
 use std::path::PathBuf;
 
+pub use cais_registry::Secret;
 pub use cais_store::record::*;
 pub use error::{Error, ErrorKind, Result};
 
@@ -44,6 +45,8 @@ pub struct Config {
     pub auth_file: Option<PathBuf>,
     /// `DOCKER_CONFIG` directory.
     pub docker_config: Option<PathBuf>,
+    /// `DOCKER_AUTH_CONFIG`: logins in the format of docker's `config.json`, before those of all files.
+    pub docker_auth_config: Option<Secret>,
     /// `XDG_RUNTIME_DIR`, where podman keeps `containers/auth.json`.
     pub runtime_dir: Option<PathBuf>,
     /// `HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`.
@@ -69,6 +72,7 @@ impl Config {
             home: None,
             auth_file: None,
             docker_config: None,
+            docker_auth_config: None,
             runtime_dir: None,
             proxies: Proxies::default(),
             ca_bundle: None,
@@ -96,6 +100,8 @@ pub struct Engine {
     pub(crate) store: cais_store::Store,
     /// How this machine's cgroups are laid out; a fact that does not change while we live.
     pub(crate) layout: std::sync::OnceLock<cais_runtime::cgroup::Layout>,
+    /// What of them freezes.
+    pub(crate) freezer: std::sync::OnceLock<cais_runtime::cgroup::Layout>,
 }
 
 impl Engine {
@@ -105,6 +111,6 @@ impl Engine {
     /// When the directories cannot be made or have another format version.
     pub fn open(config: Config) -> Result<Engine> {
         let store = cais_store::Store::open(&config.root, &config.run)?;
-        Ok(Engine { config, store, layout: std::sync::OnceLock::new() })
+        Ok(Engine { config, store, layout: Default::default(), freezer: Default::default() })
     }
 }

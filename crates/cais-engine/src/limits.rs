@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use cais_runtime::cgroup::{Cgroup, CgroupError, Join, Layout, Placement, Resources, leftovers};
+use cais_runtime::cgroup::{
+    Cgroup, CgroupError, Controller, Hierarchy, Join, Layout, Placement, Resources, leftovers,
+};
 use cais_runtime::device;
 use cais_runtime::launch::CgroupPlan;
 
@@ -111,9 +113,21 @@ impl Engine {
         Ok(leftovers(self.layout()?, PARENT, self.config.rootless).into_iter().collect())
     }
 
-    /// A running container's processes stand still.
+    /// A running container's processes stand still. Asks the one hierarchy that knows, since lists ask for every
+    /// container.
     pub(crate) fn is_frozen(&self, id: &str) -> bool {
-        matches!(Group::find(self, id), Ok(Some(cgroup)) if cgroup.is_frozen())
+        let Ok(layout) = self.layout() else { return false };
+        let freezer = self.freezer.get_or_init(|| freezer(layout));
+        Cgroup::find(freezer, Group::place(self, id)).is_some_and(|cgroup| cgroup.is_frozen())
+    }
+}
+
+/// The part of the machine's cgroups in which groups are frozen.
+fn freezer(layout: &Layout) -> Layout {
+    let freezes = |hierarchy: &&Hierarchy| hierarchy.controllers.contains(&Controller::Freezer);
+    match layout {
+        Layout::V2 { .. } => layout.clone(),
+        v1 => Layout::V1 { hierarchies: v1.hierarchies().iter().filter(freezes).cloned().collect() },
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::attach::short;
 use crate::limits::Group;
-use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, ExitRecord, Result};
 
 impl Engine {
     /// Takes down what a run has on this machine: ports, address, processes, cgroup, run directory.
@@ -22,10 +22,12 @@ impl Engine {
         // Closing the socket waits for the kernel: last of all.
         let mut linger = None;
         if let Ok(Some(facts)) = self.store.read_facts(id) {
-            keep(self.unpublish(&facts).map(|socket| linger = socket));
-            if let Some(ip) = facts.ip {
+            let unpublished = self.unpublish(&facts).map(|socket| linger = socket);
+            // By the lease `check` knows whose a port is that could not be taken back.
+            if let (Some(ip), true) = (facts.ip, unpublished.is_ok()) {
                 self.release(id, ip);
             }
+            keep(unpublished);
             self.stop_pasta(id);
         }
         keep(self.remove_cgroup(id));
@@ -70,15 +72,18 @@ impl Engine {
         self.after_exit(id)
     }
 
-    /// Records that a run never began.
-    pub(crate) fn record_failed_start(&self, id: &str, error: &Error) {
+    /// Records that a run never began. Of the run before, if there was one, the times stay, as in Docker.
+    pub(crate) fn record_failed_start(&self, id: &str, error: &Error, before: Option<ExitRecord>) {
+        // What Docker writes down: for anything else not the 125 with which `run` ends.
         let code = match error.kind {
             ErrorKind::CommandNotFound => 127,
             ErrorKind::NotExecutable => 126,
-            _ => 125,
+            _ => 128,
         };
+        let before = before.unwrap_or_default();
+        let exit = ExitRecord { code, signal: 0, oom_killed: false, error: error.message.clone(), ..before };
         // The error itself is what the caller hears.
-        let _ = self.store.write_failed_start(id, code, &error.message);
+        let _ = self.store.write_exit(id, &exit);
     }
 }
 

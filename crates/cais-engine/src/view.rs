@@ -12,7 +12,7 @@ use crate::{ContainerRecord, ExitRecord, PublishedPort, RunFacts};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Never started.
+    /// Never ran; a start may have failed.
     Created,
     /// Its shim holds the lock and its init runs.
     Running,
@@ -33,10 +33,17 @@ pub struct ContainerView {
     pub state: State,
     /// Of the present run.
     pub run: Option<RunFacts>,
-    /// Of the last finished run.
+    /// Of the last finished run, or of a start that failed.
     pub exit: Option<ExitRecord>,
     /// Size of the writable layer, when asked for.
     pub size_bytes: Option<u64>,
+}
+
+impl ContainerView {
+    /// Its command runs, or would if it were not frozen.
+    pub fn is_alive(&self) -> bool {
+        matches!(self.state, State::Running | State::Paused)
+    }
 }
 
 /// One row of `images`.

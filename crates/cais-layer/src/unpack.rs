@@ -4,7 +4,8 @@
 //! - The later entry of one path wins, also between a whiteout and something real, as in Docker. A directory that
 //!   follows a whiteout of the same path, or one of its children, is made opaque, since lower layers stay hidden.
 //! - Parents are resolved as in a chroot into the tree: a symlink of this layer is followed, but not out of it.
-//!   What else stands in a parent's place is replaced by a directory. Missing parents are made, 0755.
+//!   What else stands in a parent's place is replaced by a directory. Missing parents are made, 0755, and
+//!   named in the result: in an image they look as in the layers beneath, which are not known here.
 //! - Whiteouts below something that is not a directory any more are skipped: there is nothing left to hide.
 //! - Entry types that no file system knows are refused.
 //! - Ids come from the numbers, never from names.
@@ -65,6 +66,9 @@ pub struct Unpacked {
     /// The layer's root is opaque: it hides all layers below. Overlayfs ignores that mark on a root, so
     /// whoever stacks the layers must leave the lower ones out.
     pub hides_lower_layers: bool,
+    /// Directories that have no entry and were made for what is below them, 0755 and the caller's: paths from the root
+    /// without leading slash, parents first. Whoever stacks the layers makes them look as in the layers beneath.
+    pub implied_dirs: Vec<Vec<u8>>,
 }
 
 /// Reads a layer from `input` to its end and writes its tree into `dest`.
@@ -88,7 +92,7 @@ pub fn unpack(input: impl Read, dest: BorrowedFd<'_>, options: &Options) -> Resu
     }
     let hides_lower_layers = unpacker.tree.root_is_opaque();
     let skipped_devices = unpacker.skipped_devices;
-    unpacker.tree.finish()?;
+    let implied_dirs = unpacker.tree.finish()?;
     let end = reader.finish()?;
     Ok(Unpacked {
         diff_id: end.digest,
@@ -98,6 +102,7 @@ pub fn unpack(input: impl Read, dest: BorrowedFd<'_>, options: &Options) -> Resu
         entries: end.entries,
         skipped_devices,
         hides_lower_layers,
+        implied_dirs,
     })
 }
 

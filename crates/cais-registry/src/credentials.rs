@@ -1,4 +1,5 @@
-//! Where logins come from: `~/.docker/config.json`, `auth.json`, and credential helpers.
+//! Where logins come from: the text of `DOCKER_AUTH_CONFIG`, `~/.docker/config.json`, `auth.json`, and credential
+//! helpers.
 //!
 //! Implements the readable part of docker's configuration file, of containers-auth.json(5) and of the
 //! docker-credential-helpers protocol (`get`). Files are read at each lookup, so that a login is seen at once.
@@ -14,15 +15,29 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
 const DOCKER_HUB: &str = "docker.io";
+/// How errors name what is in the environment.
+const INLINE_NAME: &str = "DOCKER_AUTH_CONFIG";
 /// The key under which Docker keeps the login of Docker Hub.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 /// User name that marks the secret of a helper as an identity token.
 const TOKEN_USER: &str = "<token>";
 const HELPER_OUTPUT_MAX: u64 = 1 << 20;
 
-/// The files that may hold logins, the first that has one for a registry wins.
+/// Text that no message and no debug output shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What may hold logins, the first that has one for a registry wins.
 #[derive(Debug, Clone, Default)]
 pub struct CredentialFiles {
+    /// The value of `DOCKER_AUTH_CONFIG`: as a file that comes before all others.
+    pub inline: Option<Secret>,
     /// The files, each in Docker's or Podman's format (they are the same for reading).
     pub files: Vec<PathBuf>,
     /// Directories in which credential helpers are looked for, as in `PATH`.
@@ -123,6 +138,12 @@ impl CredentialFiles {
     ///
     /// Keys with a path (`quay.io/team`) win over the bare registry, as in containers-auth.json(5).
     pub fn find(&self, registry: &str, repository: &str) -> Result<Option<Credential>, CredentialError> {
+        if let Some(Secret(text)) = &self.inline
+            && let Some(found) =
+                self.find_in_text(text.as_bytes(), Path::new(INLINE_NAME), registry, repository)?
+        {
+            return Ok(Some(found));
+        }
         for path in &self.files {
             let bytes = match std::fs::read(path) {
                 Ok(bytes) => bytes,
@@ -133,16 +154,26 @@ impl CredentialFiles {
                 }
                 Err(source) => return Err(CredentialError::Read { path: path.clone(), source }),
             };
-            if bytes.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            let file: File = serde_json::from_slice(&bytes)
-                .map_err(|source| CredentialError::Parse { path: path.clone(), source })?;
-            if let Some(found) = self.find_in(&file, path, registry, repository)? {
+            if let Some(found) = self.find_in_text(&bytes, path, registry, repository)? {
                 return Ok(Some(found));
             }
         }
         Ok(None)
+    }
+
+    fn find_in_text(
+        &self,
+        bytes: &[u8],
+        path: &Path,
+        registry: &str,
+        repository: &str,
+    ) -> Result<Option<Credential>, CredentialError> {
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(None);
+        }
+        let file: File = serde_json::from_slice(bytes)
+            .map_err(|source| CredentialError::Parse { path: path.to_owned(), source })?;
+        self.find_in(&file, path, registry, repository)
     }
 
     fn find_in(
@@ -285,8 +316,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config.json");
         std::fs::write(&path, json).unwrap();
-        CredentialFiles { files: vec![directory.path().join("absent"), path], helper_dirs: vec![] }
-            .find(registry, repository)
+        let files = vec![directory.path().join("absent"), path];
+        CredentialFiles { files, ..CredentialFiles::default() }.find(registry, repository)
     }
 
     fn user(json: &str, registry: &str, repository: &str) -> Option<String> {
@@ -318,6 +349,27 @@ mod tests {
         assert_eq!(user(json, "token.test", "x").as_deref(), Some("identity t"));
         assert_eq!(user(json, "bearer.test", "x").as_deref(), Some("bearer t"));
         assert_eq!(user(json, "index.docker.io.evil.test", "x"), None);
+    }
+
+    #[test]
+    fn what_is_in_the_environment_comes_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("config.json");
+        std::fs::write(&file, r#"{"auths":{"a.test":{"auth":"dTpw"},"b.test":{"auth":"dTpw"}}}"#).unwrap();
+        let with = |text: &str| CredentialFiles {
+            inline: Some(Secret(text.to_owned())),
+            files: vec![file.clone()],
+            helper_dirs: vec![],
+        };
+        let logins = with(r#"{"auths":{"a.test":{"auth":"djpxOnI="}}}"#);
+        let user = |user: &str, password: &str| {
+            Some(Credential::Password { user: user.into(), password: password.into() })
+        };
+        assert_eq!(logins.find("a.test", "x").unwrap(), user("v", "q:r"));
+        assert_eq!(logins.find("b.test", "x").unwrap(), user("u", "p"));
+        assert_eq!(with("").find("a.test", "x").unwrap(), user("u", "p"));
+        assert_eq!(with("{").find("a.test", "x").unwrap_err().to_string(), "cannot parse DOCKER_AUTH_CONFIG");
+        assert!(!format!("{logins:?}").contains("djpx"));
     }
 
     #[test]
@@ -369,7 +421,8 @@ mod tests {
               *) echo 'the vault is locked'; exit 1;;
             esac"#,
         );
-        let files = CredentialFiles { files: vec![config], helper_dirs: vec![directory.path().to_owned()] };
+        let helper_dirs = vec![directory.path().to_owned()];
+        let files = CredentialFiles { files: vec![config], helper_dirs, ..CredentialFiles::default() };
         let password = |user: &str, password: &str| Credential::Password {
             user: user.into(),
             password: password.into(),

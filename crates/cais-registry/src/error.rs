@@ -388,6 +388,8 @@ impl Failure {
                 | Failure::PlainHttp { .. }
                 | Failure::NoRoots { .. }
                 | Failure::Cut { .. }
+                // Proxies that allow tunnels to some ports only still pass plain HTTP on.
+                | Failure::ProxyRefused { .. }
         )
     }
 

@@ -15,6 +15,7 @@ use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpCon
 use ureq::{Agent, Body, BodyReader};
 
 use crate::error::{Chain, Failure, clean};
+use crate::forward::ForwardConnector;
 use crate::names::{NameError, Names};
 use crate::proxy::{Proxies, Route};
 use crate::settings::Settings;
@@ -165,6 +166,10 @@ impl Http {
                 .timeout_per_read(idle)
                 .timeout_per_write(idle)
                 .build();
+            if let (Route::HttpProxy, Some(proxy)) = (route, self.proxies.proxy(route)) {
+                let connector = ForwardConnector { proxy, tls: self.tls.clone() };
+                return Agent::with_parts(config, connector, self.names.clone());
+            }
             let tls = TlsConnector { tls: self.tls.clone(), insecure };
             let connector =
                 ().chain(ConnectProxyConnector::default()).chain(TcpConnector::default()).chain(tls);

@@ -14,6 +14,7 @@ mod client;
 mod credentials;
 mod dns;
 mod error;
+mod forward;
 mod http;
 mod names;
 mod proxy;
@@ -24,7 +25,7 @@ mod tls;
 
 pub use blob::BlobReader;
 pub use client::{Client, FetchedManifest};
-pub use credentials::{Credential, CredentialError, CredentialFiles};
+pub use credentials::{Credential, CredentialError, CredentialFiles, Secret};
 pub use error::{Error, Failure};
 pub use names::NameError;
 pub use proxy::ProxySettings;

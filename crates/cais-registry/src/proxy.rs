@@ -1,8 +1,9 @@
 //! Which proxy, if any, a request goes through.
 //!
 //! Follows the rules of Go's `httpproxy`, which Docker and Podman obey: one proxy per scheme of the target, a
-//! `no_proxy` list of hosts, domains, addresses, networks and ports, and never a proxy for the loopback. Every
-//! target is reached by CONNECT, plain HTTP ones too. SOCKS is not supported.
+//! `no_proxy` list of hosts, domains, addresses, networks and ports, and never a proxy for the loopback. HTTPS
+//! targets are reached by CONNECT, plain HTTP ones by naming them to the proxy ([`crate::forward`]). SOCKS is not
+//! supported.
 
 use std::net::IpAddr;
 

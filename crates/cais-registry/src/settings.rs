@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::credentials::CredentialFiles;
+use crate::credentials::{CredentialFiles, Secret};
 use crate::error::Error;
 use crate::proxy::ProxySettings;
 use crate::registries::Registries;
@@ -57,7 +57,7 @@ impl Settings {
     ///
     /// Reads `registries.conf` now; the other files are read when they are needed. Understands `HOME`, `PATH`,
     /// `XDG_CONFIG_HOME`, `XDG_RUNTIME_DIR`, `CONTAINERS_REGISTRIES_CONF`, `REGISTRY_AUTH_FILE`, `DOCKER_CONFIG`,
-    /// `SSL_CERT_FILE` and the proxy variables in both cases.
+    /// `DOCKER_AUTH_CONFIG`, `SSL_CERT_FILE` and the proxy variables in both cases.
     pub fn standard(etc: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> Result<Settings, Error> {
         let path = |name: &str| env(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let text = |names: [&str; 2]| {
@@ -80,6 +80,7 @@ impl Settings {
         Ok(Settings {
             registries: load_registries(etc, path("CONTAINERS_REGISTRIES_CONF"), containers.as_deref())?,
             credentials: CredentialFiles {
+                inline: text(["DOCKER_AUTH_CONFIG"; 2]).map(Secret),
                 files: credential_files(&path, containers.as_deref(), home.as_deref()),
                 helper_dirs: env("PATH")
                     .map(|value| std::env::split_paths(&value).collect())

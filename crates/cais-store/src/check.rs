@@ -219,7 +219,7 @@ impl Check<'_> {
 
     /// A blob of a layer is no part of it: it may be absent when the layer came from another image.
     fn missing_part(&self, image: &ImageNeeds) -> Option<String> {
-        let layer = image.layers().iter().find(|layer| self.store.layer(layer).ok().flatten().is_none());
+        let layer = image.layers().find(|layer| self.store.layer(layer).ok().flatten().is_none());
         if let Some(layer) = layer {
             return Some(format!("layer {}", layer.short()));
         }

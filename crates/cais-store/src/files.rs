@@ -2,7 +2,7 @@
 //! or the new one and never a part.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Result, StoreError};
 use crate::paths::TEMPORARY_PREFIX;
+
+/// Records and facts are shorter.
+const SMALL_FILE_BYTES: usize = 8 << 10;
 
 /// Whether a file must survive a power cut once the call returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +78,26 @@ pub(crate) fn write_draft(path: &Path, value: &impl Serialize) -> Result<()> {
 
 /// Reads a whole file; `None` when it is not there.
 pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if is_absent(&error) => Ok(None),
-        Err(error) => Err(StoreError::io("read", path)(error)),
+    let mut file = match File::open(path) {
+        Err(error) if is_absent(&error) => return Ok(None),
+        other => other.map_err(StoreError::io("read", path))?,
+    };
+    // Lists read thousands of small files: no question for the length, and none for an end that a short read tells.
+    let mut bytes = vec![0; SMALL_FILE_BYTES];
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(count) if filled + count < bytes.len() => {
+                bytes.truncate(filled + count);
+                return Ok(Some(bytes));
+            }
+            Ok(count) => {
+                filled += count;
+                bytes.resize(2 * bytes.len(), 0);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(StoreError::io("read", path)(error)),
+        }
     }
 }
 
@@ -301,6 +320,18 @@ mod tests {
         names.sort();
         assert_eq!(names, ["d", "f"]);
         assert!(read(&directory.path().join("no")).unwrap().is_none());
+        assert!(read(&onto_directory).is_err());
+    }
+
+    #[test]
+    fn files_of_any_length_are_read_whole() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("f");
+        for length in [0, 1, SMALL_FILE_BYTES - 1, SMALL_FILE_BYTES, SMALL_FILE_BYTES + 1, 100_000] {
+            let bytes: Vec<u8> = (0..length).map(|n| n as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            assert_eq!(read(&path).unwrap().unwrap(), bytes, "{length}");
+        }
     }
 
     #[test]

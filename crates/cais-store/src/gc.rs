@@ -48,6 +48,7 @@ pub struct Swept {
 pub(crate) struct ImageNeeds {
     pub(crate) id: Digest,
     pub(crate) manifest: Descriptor,
+    layers: Vec<Digest>,
     config: NeedsConfig,
 }
 
@@ -57,9 +58,9 @@ struct NeedsConfig {
 }
 
 impl ImageNeeds {
-    /// Diff ids of all layers, those too that are not mounted.
-    pub(crate) fn layers(&self) -> &[Digest] {
-        &self.config.rootfs.diff_ids
+    /// All layers: those of the config, also when they are not mounted, and those that are mounted.
+    pub(crate) fn layers(&self) -> impl Iterator<Item = &Digest> {
+        self.config.rootfs.diff_ids.iter().chain(&self.layers)
     }
 }
 
@@ -98,7 +99,7 @@ impl Store {
             let Some(image) = files::read_json::<ImageNeeds>(&self.paths().images().join(name))? else {
                 continue;
             };
-            reachable.layers.extend(image.layers().iter().map(|layer| layer.hex().to_owned()));
+            reachable.layers.extend(image.layers().map(|layer| layer.hex().to_owned()));
             reachable.blobs.extend([&image.id, &image.manifest.digest].map(|blob| blob.hex().to_owned()));
         }
         for container in self.container_needs()? {

@@ -32,7 +32,7 @@ pub struct ImageRecord {
     /// Unpacked bytes of all layers.
     pub size_bytes: u64,
     /// Diff ids of the layers that a container's root is mounted from, bottom first: those of the config without what is
-    /// hidden by an opaque root above it, and none twice.
+    /// hidden by an opaque root above it, and none twice; sometimes one more on top (see `implied.rs`).
     pub layers: Vec<Digest>,
     /// The blobs of the config's layers as the manifest has them, in the same order; a blob may be absent from the store when its layer
     /// came from another one (see [`crate::LayerMeta::blob`]).

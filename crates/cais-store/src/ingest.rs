@@ -22,9 +22,11 @@ use crate::blobs::{BlobWriter, check_key, verify};
 use crate::error::{Result, StoreError};
 use crate::files::{self, Durability, Lock, Mode, random_hex};
 use crate::images::ImageRecord;
+use crate::implied;
 use crate::layers::LayerMeta;
 use crate::paths::{LAYER_BLOB, LAYER_FS, LAYER_META};
 use crate::run_state::{boot_id, now};
+use crate::stack::stack;
 use crate::trash::{Trash, remove_beneath};
 
 /// Images of so few files are synced file by file: syncfs(2) also waits for what everybody else has written.
@@ -260,6 +262,7 @@ impl Ingest<'_> {
             entries: unpacked.entries,
             hides_lower_layers: unpacked.hides_lower_layers,
         };
+        implied::note(staged, &unpacked.implied_dirs)?;
         files::write_json(&staged.join(LAYER_META), &meta, Durability::Volatile)?;
         Ok(meta)
     }
@@ -307,7 +310,7 @@ impl Ingest<'_> {
             other => other?,
         };
         let record = match earlier {
-            Some(earlier) if self.has_all_blobs(&earlier) => earlier,
+            Some(earlier) if self.is_whole(&earlier) => earlier,
             earlier => {
                 let record = self.put_record(id, image, &metas)?;
                 if let Some(old) = earlier.filter(|earlier| earlier.manifest.digest != record.manifest.digest)
@@ -357,16 +360,20 @@ impl Ingest<'_> {
         }
     }
 
-    /// One image may come with several manifests; one whose blobs are all here can be pushed as it is, and stays.
-    fn has_all_blobs(&self, record: &ImageRecord) -> bool {
+    /// One image may come with several manifests; one whose parts are all here can be pushed as it is, and stays.
+    fn is_whole(&self, record: &ImageRecord) -> bool {
+        let has_layer = |layer| matches!(self.store.layer(layer), Ok(Some(_)));
         let blobs = record.blobs.iter().chain([&record.manifest]).map(|blob| &blob.digest);
         blobs.chain([&record.id]).all(|blob| self.store.paths().blob(blob).exists())
+            && record.layers.iter().all(has_layer)
     }
 
     /// Writes manifest, config and record of an image whose layers are in place, durably.
     fn put_record(&self, id: Digest, image: &NewImage, layers: &[LayerMeta]) -> Result<ImageRecord> {
         let paths = self.store.paths();
         let manifest = Digest::sha256(&image.manifest);
+        let mut stack = stack(layers);
+        implied::complete(self.store, &self.scratch, &mut stack)?;
         files::write_atomic(&paths.blob(&manifest), &image.manifest, Durability::Content)?;
         files::write_atomic(&paths.blob(&id), &image.config, Durability::Content)?;
         files::sync_directory(&paths.blobs())?;
@@ -376,7 +383,7 @@ impl Ingest<'_> {
             manifest: Descriptor::new(&image.manifest_type, manifest, image.manifest.len() as u64),
             platform: Platform::new(os, architecture, image.parsed.variant.as_deref()),
             size_bytes: layers.iter().map(|layer| layer.content_bytes).sum(),
-            layers: stack(layers),
+            layers: stack,
             blobs: image.blobs.clone(),
             stored: now(),
             config: image.parsed.clone(),
@@ -417,23 +424,6 @@ impl Drop for Ingest<'_> {
             let _ = remove_beneath(&self.store.paths().ingest(), name);
         }
     }
-}
-
-/// The layers to mount: nothing below one that hides it, and no layer twice, which overlayfs refuses.
-///
-/// Of equal layers the topmost does all that the lower ones do.
-fn stack(layers: &[LayerMeta]) -> Vec<Digest> {
-    let mut stack: Vec<Digest> = Vec::new();
-    for layer in layers.iter().rev() {
-        if !stack.contains(&layer.diff_id) {
-            stack.push(layer.diff_id.clone());
-        }
-        if layer.hides_lower_layers {
-            break;
-        }
-    }
-    stack.reverse();
-    stack
 }
 
 fn rename_unless_gone(from: &Path, to: &Path) -> Result<()> {
@@ -493,29 +483,5 @@ impl<R: Read> Read for Copying<R> {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "more bytes came than were announced"));
         }
         Ok(count)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_stack_leaves_out_what_is_hidden_or_repeated() {
-        let layer = |name: &str, hides_lower_layers| LayerMeta {
-            diff_id: Digest::sha256(name.as_bytes()),
-            blob: Digest::sha256(b""),
-            blob_bytes: 0,
-            tar_bytes: 0,
-            content_bytes: 0,
-            entries: 0,
-            hides_lower_layers,
-        };
-        let ids =
-            |names: &[&str]| names.iter().map(|name| Digest::sha256(name.as_bytes())).collect::<Vec<_>>();
-        assert_eq!(stack(&[]), ids(&[]));
-        assert_eq!(stack(&[layer("a", false), layer("b", false), layer("a", false)]), ids(&["b", "a"]));
-        assert_eq!(stack(&[layer("a", false), layer("b", true), layer("c", false)]), ids(&["b", "c"]));
-        assert_eq!(stack(&[layer("a", true), layer("b", false), layer("a", true)]), ids(&["a"]));
     }
 }

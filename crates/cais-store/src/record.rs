@@ -90,6 +90,8 @@ pub struct ContainerRequest {
     pub stop_timeout_secs: Option<i64>,
     /// Run an init as PID 1 that reaps and forwards signals.
     pub init: bool,
+    /// Where the output is kept.
+    pub log: LogDriver,
     /// Remove the container when it ends.
     pub auto_remove: bool,
     /// `os/arch[/variant]`.
@@ -103,6 +105,18 @@ pub struct ContainerRequest {
     /// Rows and columns of the caller's terminal; of this call, not of the container.
     #[serde(skip)]
     pub terminal_size: Option<(u16, u16)>,
+}
+
+/// Where a container's output is kept, beside what goes to who is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogDriver {
+    /// In a file, in Kubernetes' format.
+    #[default]
+    #[serde(rename = "k8s-file")]
+    File,
+    /// Nowhere.
+    #[serde(rename = "none")]
+    None,
 }
 
 /// When an image is fetched for `run` and `create`.
@@ -309,6 +323,9 @@ pub struct ContainerRecord {
     pub labels: BTreeMap<String, String>,
     /// Effective stop signal number.
     pub stop_signal: i32,
+    /// The same as the request or the image spells it; `None` when neither says anything.
+    #[serde(default)]
+    pub stop_signal_given: Option<String>,
     /// Mounts with volumes resolved to names and host paths.
     pub mounts: Vec<MountRecord>,
     /// Exposed ports of image and request, `port/protocol`.
@@ -377,12 +394,12 @@ pub struct ExitRecord {
     pub code: i32,
     /// Signal that ended the process, 0 when it exited.
     pub signal: i32,
-    /// RFC 3339 with nanoseconds.
+    /// RFC 3339 with nanoseconds; empty when it never ran.
     pub finished: String,
     /// The kernel killed it for memory.
     pub oom_killed: bool,
     /// Why the command could not be started; empty when it was.
     pub error: String,
-    /// RFC 3339 of the start of that run.
+    /// RFC 3339 of the start of that run; empty when its command could not be started and it had never run before.
     pub started: String,
 }

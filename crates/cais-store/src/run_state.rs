@@ -6,8 +6,8 @@
 //! as text, beside and renamed:
 //!
 //! ```text
-//! code=0 signal=0 oom=0 started=<unix ns> finished=<unix ns>
-//! error=<text to the end of the line>          (only when the command could not be started)
+//! code=0 signal=0 oom=0 started=<unix ns> finished=<unix ns>    (0: it has never run)
+//! error=<text to the end of the line>                            (only when the command could not be started)
 //! ```
 
 use std::fs::{File, OpenOptions};
@@ -101,15 +101,19 @@ impl Store {
         }
     }
 
-    /// Writes the exit record of a run that never began: its command could not be started.
+    /// Writes the exit record of a run whose monitor cannot do it: one that never began, or that lost its monitor.
     ///
     /// # Errors
     /// When the container's directory is not writable.
-    pub fn write_failed_start(&self, id: &str, code: i32, error: &str) -> Result<()> {
-        let now = Timestamp::now().as_nanosecond();
+    pub fn write_exit(&self, id: &str, exit: &ExitRecord) -> Result<()> {
+        let ExitRecord { code, signal, .. } = exit;
+        let (oom, started, finished) =
+            (u8::from(exit.oom_killed), unix_ns(&exit.started), unix_ns(&exit.finished));
         // One line: the text is the engine's own sentence.
-        let error = error.replace('\n', " ");
-        let text = format!("code={code} signal=0 oom=0 started={now} finished={now}\nerror={error}\n");
+        let error = exit.error.replace('\n', " ");
+        let text = format!(
+            "code={code} signal={signal} oom={oom} started={started} finished={finished}\nerror={error}\n"
+        );
         files::write_atomic(&self.paths().container_exit(id), text.as_bytes(), Durability::Volatile)
     }
 
@@ -166,9 +170,17 @@ fn parse_exit(bytes: &[u8]) -> Option<ExitRecord> {
     })
 }
 
-/// RFC 3339 with nine digits of nanoseconds, UTC.
+/// RFC 3339 with nine digits of nanoseconds, UTC; 0 is no time.
 fn rfc3339(unix_ns: i128) -> Option<String> {
+    if unix_ns == 0 {
+        return Some(String::new());
+    }
     Timestamp::from_nanosecond(unix_ns).ok().map(|time| format!("{time:.9}"))
+}
+
+/// The reverse of [`rfc3339`].
+fn unix_ns(time: &str) -> i128 {
+    time.parse::<Timestamp>().map_or(0, Timestamp::as_nanosecond)
 }
 
 /// The time now, as records have it: RFC 3339 with nanoseconds, UTC.
@@ -199,6 +211,11 @@ mod tests {
             parse_exit(b"code=127 signal=0 oom=0 started=1 finished=2 later=3\nerror=no such = file\n")
                 .unwrap();
         assert_eq!(failed.error, "no such = file");
+        let unborn = parse_exit(b"code=127 signal=0 oom=0 started=0 finished=0\nerror=x\n").unwrap();
+        assert_eq!((unborn.started.as_str(), unborn.finished.as_str()), ("", ""));
+        for time in ["", "2023-11-14T22:13:20.000000001Z"] {
+            assert_eq!(rfc3339(unix_ns(time)).unwrap(), time);
+        }
         for bad in [
             "",
             "code=0",

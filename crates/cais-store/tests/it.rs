@@ -8,6 +8,8 @@ mod containers;
 mod crash;
 #[path = "it/images.rs"]
 mod images;
+#[path = "it/implied.rs"]
+mod implied;
 #[path = "it/open.rs"]
 mod open;
 #[path = "it/sample.rs"]

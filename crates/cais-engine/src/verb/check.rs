@@ -3,7 +3,8 @@
 //! Whatever a run makes on the machine exists only while the run's directory does, and that is in order only while
 //! somebody holds its lock. So a look at the machine, then at the directories, then at the machine again finds what is left
 //! over without disturbing anybody: what both looks saw and no run explains. A run is repaired by the same teardown that ends every run; things that belong to no run are taken
-//! away one by one. Things of containers that this store does not know are another store's and stay.
+//! away one by one. What bears neither the id of a
+//! container of this store nor an address that this store leased is another store's: not reported, not touched.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -14,7 +15,7 @@ use cais_net::ports::PortMapping;
 use crate::network::{mappings, network_error};
 use crate::verb::containers::names;
 use crate::view::Finding;
-use crate::{Engine, Error, ErrorKind, Result, RunFacts};
+use crate::{Engine, Error, ErrorKind, ExitRecord, Result, RunFacts};
 
 /// Exit code of a run whose monitor was killed.
 const LOST_EXIT_CODE: i32 = 255;
@@ -105,14 +106,16 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Published ports that lead to no running container, and running containers whose ports are not published.
+    /// Published ports that lead to an address of ours that no running container has, and running containers whose ports are not published.
     fn ports(&mut self) -> Result<()> {
         let before: BTreeSet<PortMapping> = published()?;
         let runs = self.known_runs()?;
         let after: BTreeSet<PortMapping> = published()?;
         let explained: BTreeSet<PortMapping> = runs.values().flat_map(mappings).collect();
-        let left: Vec<PortMapping> =
-            before.intersection(&after).copied().filter(|p| !explained.contains(p)).collect();
+        let leased = self.engine.leased()?;
+        let is_left =
+            |port: &PortMapping| leased.contains_key(&port.container_ip) && !explained.contains(port);
+        let left: Vec<PortMapping> = before.intersection(&after).copied().filter(is_left).collect();
         if self.repair {
             self.engine.withdraw(&left)?;
         }
@@ -169,7 +172,9 @@ impl Check<'_> {
 
     /// Host ends of containers' interfaces without running container.
     fn links(&mut self) -> Result<()> {
+        let known = self.engine.store.container_ids()?;
         let mut left = links()?;
+        left.retain(|name| known.iter().any(|id| is_host_end_of(name, id)));
         let limit = Instant::now() + LINK_PATIENCE;
         loop {
             let explained: BTreeSet<String> =
@@ -182,17 +187,11 @@ impl Check<'_> {
             // The kernel is still at it, in its own time.
             std::thread::sleep(Duration::from_millis(50));
         }
-        let known = self.engine.store.container_ids()?;
         for name in left {
-            let is_ours = name.get(2..10).is_some_and(|start| known.iter().any(|id| id.starts_with(start)));
-            if is_ours && self.repair {
+            if self.repair {
                 cais_net::bridge::delete_link(&name).map_err(network_error)?;
             }
-            let problem = match is_ours {
-                true => "belongs to a container that does not run",
-                false => "belongs to no container of this store",
-            };
-            self.found("link", name, problem, is_ours && self.repair);
+            self.found("link", name, "belongs to a container that does not run", self.repair);
         }
         Ok(())
     }
@@ -229,10 +228,19 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             },
         };
-        let was_running = self.store.read_facts(id)?.is_some_and(|facts| facts.pid != 0);
-        if was_running && self.store.read_exit(id)?.is_none() && self.store.load_container(id).is_ok() {
-            let problem = "its monitor was killed: how it ended is not known";
-            self.store.write_failed_start(id, LOST_EXIT_CODE, problem)?;
+        let was_running = self.store.read_facts(id)?.filter(|facts| facts.pid != 0);
+        if let Some(facts) = was_running
+            && self.store.read_exit(id)?.is_none()
+            && self.store.load_container(id).is_ok()
+        {
+            let exit = ExitRecord {
+                code: LOST_EXIT_CODE,
+                started: facts.started,
+                finished: cais_store::run_state::now(),
+                error: "its monitor was killed: how it ended is not known".to_owned(),
+                ..ExitRecord::default()
+            };
+            self.store.write_exit(id, &exit)?;
         }
         let result = self.after_exit(id);
         drop(lock);
@@ -286,6 +294,11 @@ fn is_host_end(name: &str) -> bool {
         .is_some_and(|rest| rest.len() == 13 && rest.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
+/// Whether this is an interface of that container.
+fn is_host_end_of(name: &str, id: &str) -> bool {
+    name.get(2..10).is_some_and(|start| id.starts_with(start))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,7 +306,9 @@ mod tests {
     #[test]
     fn names_of_host_ends() {
         let id = "0123456789abcdef".repeat(4);
-        assert!(is_host_end(&cais_net::attach::host_interface_name(&id, 7)));
+        let name = cais_net::attach::host_interface_name(&id, 7);
+        assert!(is_host_end(&name) && is_host_end_of(&name, &id));
+        assert!(!is_host_end_of(&name, &"fedcba9876543210".repeat(4)));
         for other in ["vc", "vcard0", "eth0", "vc0123456789abcg", "vc0123456789abcde"] {
             assert!(!is_host_end(other), "{other}");
         }

@@ -13,14 +13,12 @@ use serde_json::{Map, Value, json};
 
 use crate::verb::container_size::ContainerSize;
 use crate::view::{ContainerView, State};
-use crate::{ContainerRecord, Engine, MountKind, MountRecord, Result};
+use crate::{ContainerRecord, Engine, LogDriver, MountKind, MountRecord, Result};
 
 /// Docker's "never".
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
 /// Exit status of a container whose monitor was killed.
 const LOST_EXIT_CODE: i32 = 255;
-/// What a container is stopped by when nothing was said.
-const SIGTERM: i32 = 15;
 /// What `Driver` and `GraphDriver.Name` say.
 const DRIVER: &str = "overlay";
 
@@ -56,7 +54,11 @@ impl Engine {
             resolv_conf: paths.container_resolv_conf(id),
             hostname: paths.container_hostname(id),
             hosts: paths.container_hosts(id),
-            log: paths.container_log(id),
+            // Docker's empty path where there is no log.
+            log: match record.request.log {
+                LogDriver::File => paths.container_log(id),
+                LogDriver::None => PathBuf::new(),
+            },
             layers: record.layers.iter().map(|layer| paths.layer_fs(layer)).collect(),
             upper: paths.container_upper(id),
             work: paths.container_work(id),
@@ -103,9 +105,10 @@ fn document(view: &ContainerView, around: &Surroundings) -> Value {
 
 /// `State`.
 fn state(view: &ContainerView) -> Value {
-    let alive = matches!(view.state, State::Running | State::Paused);
+    let alive = view.is_alive();
     let exit = view.exit.as_ref();
-    let ended = exit.filter(|_| view.state == State::Exited);
+    // A created one has it from a start that failed.
+    let ended = exit.filter(|_| matches!(view.state, State::Exited | State::Created));
     let exit_code = match view.state {
         State::Dead => LOST_EXIT_CODE,
         _ => ended.map_or(0, |exit| exit.code),
@@ -209,11 +212,8 @@ fn config(record: &ContainerRecord) -> Value {
     config["Entrypoint"] = list_or_null(&record.entrypoint);
     config["OnBuild"] = Value::Null;
     config["Labels"] = json!(record.labels);
-    match &request.stop_signal {
-        Some(signal) => config["StopSignal"] = json!(signal),
-        // The image's, by its number.
-        None if record.stop_signal != SIGTERM => config["StopSignal"] = json!(record.stop_signal.to_string()),
-        None => {}
+    if let Some(signal) = &record.stop_signal_given {
+        config["StopSignal"] = json!(signal);
     }
     if let Some(seconds) = request.stop_timeout_secs {
         config["StopTimeout"] = json!(seconds);
@@ -260,6 +260,7 @@ mod tests {
             user: String::new(),
             labels: BTreeMap::from([("k".into(), "v".into())]),
             stop_signal: 15,
+            stop_signal_given: None,
             mounts: Vec::new(),
             exposed: vec!["80/tcp".into(), "90/udp".into()],
             network: NetworkRequest::Bridge,
@@ -424,10 +425,10 @@ mod tests {
             }],
             ulimits: vec![Ulimit { name: "nofile".into(), soft: 1, hard: 2 }],
             add_hosts: vec![("h".into(), "1.2.3.4".into())],
-            stop_signal: Some("SIGQUIT".into()),
             init: true,
             ..ContainerRequest::default()
         };
+        view.record.stop_signal_given = Some("SIGQUIT".into());
         view.record.request.security.seccomp = SeccompRequest::Unconfined;
         view.record.request.resources.memory_bytes = Some(1000);
         view.record.mounts = vec![

@@ -1,4 +1,5 @@
-//! `ps`: the containers and their states, derived from disk and locks; nothing is stored, nobody is asked.
+//! `ps`: the containers and their states, derived from disk and locks; nothing is stored. Only a monitor whose starter
+//! has not noted that it runs, and may never do so, is asked.
 //!
 //! One pass with a few syscalls for each container. Without `all` only run directories are looked at, so that stopped
 //! containers cost nothing.
@@ -37,13 +38,15 @@ impl Engine {
             }
             Ok::<_, Error>(found)
         })?;
+        self.ask_about(&mut found);
+        found.retain(|view| all || view.is_alive());
         found.sort_by(|a, b| {
             b.record.created.cmp(&a.record.created).then_with(|| a.record.id.cmp(&b.record.id))
         });
         Ok(found)
     }
 
-    /// The views of some containers; without `all` only of those that run.
+    /// The views of some containers; without `all` only of those that run or may run.
     fn views(&self, ids: &[String], run: &HashSet<String>, all: bool) -> Result<Vec<ContainerView>> {
         let mut found = Vec::new();
         for id in ids {
@@ -54,7 +57,7 @@ impl Engine {
                 continue;
             }
             match self.view(id, has_run_directory, locked) {
-                Ok(view) if all || matches!(view.state, State::Running | State::Paused) => found.push(view),
+                Ok(view) if all || view.is_alive() || is_unsure(&view) => found.push(view),
                 Ok(_) | Err(StoreError::NoSuch { .. } | StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -69,7 +72,25 @@ impl Engine {
     pub fn container(&self, name: &str) -> Result<ContainerView> {
         let id = self.store.resolve_container(name)?;
         let locked = self.store.is_running(&id)?;
-        Ok(self.view(&id, true, locked)?)
+        let mut view = self.view(&id, true, locked)?;
+        self.ask_about(std::slice::from_mut(&mut view));
+        Ok(view)
+    }
+
+    /// Asks the monitors of containers that look as if they were being launched: their starters may have been killed
+    /// before they could write down that they run.
+    fn ask_about(&self, views: &mut [ContainerView]) {
+        let mut unsure: Vec<&mut ContainerView> = views.iter_mut().filter(|view| is_unsure(view)).collect();
+        let ids: Vec<String> = unsure.iter().map(|view| view.record.id.clone()).collect();
+        let pids = self.ask_pids(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        for (view, pid) in unsure.iter_mut().zip(pids) {
+            let (Some(pid), Some(run)) = (pid, &mut view.run) else { continue };
+            run.pid = pid;
+            // A monitor answers until it goes, also after the end.
+            view.exit = self.store.read_exit(&view.record.id).ok().flatten();
+            let signs = Signs { locked: true, run: view.run.as_ref(), exit: view.exit.as_ref() };
+            view.state = state(&signs, |_| self.is_frozen(&view.record.id), || true);
+        }
     }
 
     /// Names of the run directories, which are ids.
@@ -129,6 +150,8 @@ fn state(
 ) -> State {
     let run = signs.run.filter(|run| run.pid != 0);
     match (signs.locked, run) {
+        // Docker's word for a container that has never run although somebody tried to start it.
+        _ if signs.exit.is_some_and(|exit| exit.started.is_empty()) => State::Created,
         // Ended, even when its monitor still waits for someone to tidy up.
         _ if signs.exit.is_some() => State::Exited,
         (true, Some(run)) if frozen(run) => State::Paused,
@@ -139,6 +162,11 @@ fn state(
         (false, None) if was_started() => State::Dead,
         (false, None) => State::Created,
     }
+}
+
+/// There is a monitor, or was, and nobody has noted what came of its launch.
+fn is_unsure(view: &ContainerView) -> bool {
+    view.state == State::Created && view.run.is_some()
 }
 
 /// Names in a directory; none when it is not there.
@@ -162,7 +190,8 @@ mod tests {
     use super::*;
 
     fn of(locked: bool, run: bool, exit: bool, frozen: bool, was_started: bool) -> State {
-        let (facts, record) = (RunFacts { pid: 7, ..RunFacts::default() }, ExitRecord::default());
+        let facts = RunFacts { pid: 7, ..RunFacts::default() };
+        let record = ExitRecord { started: "2026-11-20T10:00:00Z".into(), ..ExitRecord::default() };
         let signs = Signs { locked, run: run.then_some(&facts), exit: exit.then_some(&record) };
         state(&signs, |_| frozen, || was_started)
     }
@@ -184,6 +213,8 @@ mod tests {
             State::Created,
             "it never will"
         );
+        let failed = Signs { locked: false, run: None, exit: Some(&ExitRecord::default()) };
+        assert_eq!(state(&failed, |_| false, || true), State::Created, "it could not be started");
         assert_eq!(of(false, true, false, false, true), State::Dead, "its monitor was killed");
         assert_eq!(of(false, false, false, false, true), State::Dead, "the machine went down");
     }

@@ -14,6 +14,9 @@ use crate::{
     NetworkRequest, PullPolicy, Result,
 };
 
+/// What a container is stopped by when nothing was said.
+const SIGTERM: i32 = 15;
+
 /// A container that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
@@ -162,10 +165,11 @@ impl Engine {
             (None, NetworkRequest::Container(other)) => self.store.load_container(other)?.hostname,
             (None, _) => short(&id).to_owned(),
         };
-        let stop_signal = match request.stop_signal.as_deref().or(config.stop_signal.as_deref()) {
-            Some(name) => signal_number(name)?,
-            None => 15,
-        };
+        let stop_signal_given = request
+            .stop_signal
+            .clone()
+            .or_else(|| config.stop_signal.clone().filter(|text| !text.is_empty()));
+        let stop_signal = stop_signal_given.as_deref().map_or(Ok(SIGTERM), signal_number)?;
         let volumes: Vec<String> = image.map(|i| image_volumes(&i.config)).unwrap_or_default();
         let mounts = resolve::mounts(&request.mounts, &volumes)?
             .into_iter()
@@ -196,6 +200,7 @@ impl Engine {
             user: request.user.clone().unwrap_or_else(|| config.user.clone()),
             labels: resolve::labels(&request.labels, &config.labels),
             stop_signal,
+            stop_signal_given,
             mounts,
             exposed,
             network,

@@ -80,6 +80,7 @@ impl Engine {
             "XDG_RUNTIME_DIR" => config.runtime_dir.clone().map(Into::into),
             "REGISTRY_AUTH_FILE" => config.auth_file.clone().map(Into::into),
             "DOCKER_CONFIG" => config.docker_config.clone().map(Into::into),
+            "DOCKER_AUTH_CONFIG" => config.docker_auth_config.clone().map(|secret| secret.0.into()),
             "SSL_CERT_FILE" => config.ca_bundle.clone().map(Into::into),
             "HTTP_PROXY" => config.proxies.http.clone().map(Into::into),
             "HTTPS_PROXY" => config.proxies.https.clone().map(Into::into),

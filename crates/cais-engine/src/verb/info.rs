@@ -41,7 +41,7 @@ impl Engine {
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "none"],
                 "Authorization": null,
-                "Log": ["k8s-file"],
+                "Log": ["k8s-file", "none"],
             },
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": cgroup_version.to_string(),

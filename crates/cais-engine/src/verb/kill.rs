@@ -1,5 +1,6 @@
 //! `kill` and `stop`: signals to a container's command.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -22,17 +23,25 @@ impl Engine {
     pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
         let signal = signal_number(signal)?;
         let id = self.store.resolve_container(name)?;
+        let not_running =
+            || Error::new(ErrorKind::Conflict, format!("cannot kill container {name}: it is not running"));
         let stream = self.talk(&id).map_err(|e| match e.kind {
-            ErrorKind::Conflict => {
-                Error::new(ErrorKind::Conflict, format!("cannot kill container {name}: it is not running"))
-            }
+            ErrorKind::Conflict => not_running(),
             _ => e,
         })?;
-        stream.signal(signal).map_err(|e| broken(&id, e))?;
+        match stream.signal(signal) {
+            Err(error) if is_gone(&error) => return Err(not_running()),
+            other => other.map_err(|e| broken(&id, e))?,
+        }
         // A container that is killed is gone when `kill` returns, as far as that is quick.
         if signal == SIGKILL {
-            stream.request(wire::WAIT, &[]).map_err(|e| broken(&id, e))?;
-            self.await_exit(&stream, &id, Some(Duration::from_secs(10)))?;
+            match stream.request(wire::WAIT, &[]) {
+                Err(error) if is_gone(&error) => {}
+                other => {
+                    other.map_err(|e| broken(&id, e))?;
+                    self.await_exit(&stream, &id, Some(Duration::from_secs(10)))?;
+                }
+            }
         }
         Ok(())
     }
@@ -55,9 +64,15 @@ impl Engine {
     pub(crate) fn end(&self, id: &str, signal: i32, patience: Option<Duration>) -> Result<()> {
         let Ok(stream) = self.talk(id) else { return self.settle(id) };
         // We take care of what comes after, so that nothing is left when we return.
-        stream.request(wire::OWN, &[]).map_err(|e| broken(id, e))?;
-        stream.request(wire::WAIT, &[]).map_err(|e| broken(id, e))?;
-        stream.signal(signal).map_err(|e| broken(id, e))?;
+        let asked = stream
+            .request(wire::OWN, &[])
+            .and_then(|()| stream.request(wire::WAIT, &[]))
+            .and_then(|()| stream.signal(signal));
+        match asked {
+            // It went between the connection and the request.
+            Err(error) if is_gone(&error) => return self.settle(id),
+            other => other.map_err(|e| broken(id, e))?,
+        }
         if !self.await_exit(&stream, id, patience)? {
             stream.signal(SIGKILL).map_err(|e| broken(id, e))?;
             if !self.await_exit(&stream, id, Some(Duration::from_secs(30)))? {
@@ -102,6 +117,11 @@ impl Engine {
         }
         Ok(false)
     }
+}
+
+/// The monitor has closed its end.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Waits until a message is there; false when the time is over.

@@ -19,7 +19,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify;
 
 use crate::view::Stream;
-use crate::{Engine, Error, ErrorKind, Result};
+use crate::{Engine, Error, ErrorKind, LogDriver, Result};
 use line::{Moment, Record};
 use reader::Reader;
 
@@ -63,9 +63,17 @@ impl Engine {
     /// Following a container that does not run ends at once. Lines that are damaged are skipped.
     ///
     /// # Errors
-    /// When there is no such container or its log cannot be read.
+    /// When there is no such container, no log is kept of it, or the log cannot be read.
     pub fn logs(&self, name: &str, options: LogOptions, sink: &mut LogSink<'_>) -> Result<()> {
         let id = self.store.resolve_container(name)?;
+        // A damaged record is no reason to hide the log.
+        if self.store.load_container(&id).is_ok_and(|record| record.request.log == LogDriver::None) {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "configured logging driver does not support reading",
+            )
+            .hint("the container was made with --log-driver none: no log is kept"));
+        }
         let path = self.store.paths().container_log(&id);
         let failed = |error: io::Error| {
             Error::caused(ErrorKind::System, format_args!("cannot read the log of container {name}"), error)

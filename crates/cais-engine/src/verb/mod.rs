@@ -28,6 +28,7 @@ pub use exec::ExecRequest;
 pub use info::VERSION;
 pub use load::{LoadInput, Loaded};
 pub use logs::{LogLine, LogOptions, LogSink};
+pub use pull::Pulled;
 pub use run::Running;
 pub use start::Started;
 pub use wait::WaitCondition;

@@ -39,6 +39,15 @@ struct Chosen {
     image: NewImage,
 }
 
+/// What a pull brought.
+#[derive(Clone, Debug)]
+pub struct Pulled {
+    /// The image as it is stored now.
+    pub image: ImageView,
+    /// By which name it was fetched and is stored: what was typed, completed or led elsewhere by `registries.conf`.
+    pub reference: Reference,
+}
+
 impl Engine {
     /// Fetches an image and gives it the name by which it was asked for.
     ///
@@ -47,7 +56,7 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Remote`], [`ErrorKind::Invalid`]; nothing of the image is visible then,
     /// layers that are complete are used by the next attempt.
-    pub fn pull(&self, name: &str, platform: Option<&str>, progress: &dyn Progress) -> Result<ImageView> {
+    pub fn pull(&self, name: &str, platform: Option<&str>, progress: &dyn Progress) -> Result<Pulled> {
         let wanted = wanted_platform(platform)?;
         let client = self.registry_client()?;
         let (reference, fetched) = first_found(&client, name)?;
@@ -67,7 +76,7 @@ impl Engine {
         progress.message(&format!("Digest: {}", chosen.digest));
         let status = if was_here { "Image is up to date for" } else { "Downloaded newer image for" };
         progress.message(&format!("Status: {status} {}", reference.familiar()));
-        self.image_view(record)
+        Ok(Pulled { image: self.image_view(record)?, reference })
     }
 
     /// Whether an image is here with all its layers.

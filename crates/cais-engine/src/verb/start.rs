@@ -41,8 +41,10 @@ impl Engine {
         attach: bool,
         stdin: bool,
     ) -> Result<Launched> {
+        // The launch takes it away.
+        let before = self.store.read_exit(&record.id).ok().flatten();
         self.launch(record, Taking { attach, stdin: stdin && record.request.interactive })
-            .inspect_err(|error| self.record_failed_start(&record.id, error))
+            .inspect_err(|error| self.record_failed_start(&record.id, error, before))
     }
 
     /// The host's pid of a running container's init.

@@ -55,6 +55,7 @@ impl World {
             user: String::new(),
             labels: Default::default(),
             stop_signal: 15,
+            stop_signal_given: None,
             mounts: Vec::new(),
             exposed: Vec::new(),
             network: NetworkRequest::None,

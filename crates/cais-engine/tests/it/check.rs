@@ -138,6 +138,38 @@ fn addresses_ports_and_links_without_a_container_go() {
 }
 
 #[test]
+fn what_another_store_runs_is_neither_reported_nor_touched() {
+    isolated(|| {
+        let (here, other) = (World::new(), World::new());
+        let bridge = BridgeConfig::on(DEFAULT_SUBNET);
+        ensure_bridge(&bridge).unwrap();
+        let mut candidates = DEFAULT_SUBNET.candidates(bridge.gateway, 1);
+        let (ip, ours) = (candidates.next().unwrap(), candidates.next().unwrap());
+        let theirs = other.fresh();
+        std::fs::write(other.store.paths().leases().join(ip.to_string()), &theirs).unwrap();
+        std::fs::write(here.store.paths().leases().join(ours.to_string()), here.fresh()).unwrap();
+        let link = host_interface_name(&theirs, 5);
+        let (host_interface, interface) = (link.clone(), "eth0".into());
+        let attachment = Attachment { ip, mac: None, host_interface, interface, reflect: false };
+        let _netns = create_attached_netns(&bridge, &attachment).unwrap();
+        let ports = [mapping(&ip.to_string(), 8001), mapping(&ours.to_string(), 8002)];
+        publish(&ports).unwrap();
+        // Ours is what leads to an address that we leased.
+        found_and_repaired(
+            &here,
+            &[
+                format!("address {ours} is leased to no running container"),
+                "port 0.0.0.0:8002/tcp is published for no running container".to_owned(),
+            ],
+        );
+        assert_eq!(list_published().unwrap(), ports[..1]);
+        let links = std::fs::read_to_string("/proc/self/net/dev").unwrap();
+        assert!(links.contains(&link), "{links}");
+        assert!(other.store.paths().leases().join(ip.to_string()).exists());
+    });
+}
+
+#[test]
 fn a_cgroup_without_a_run_goes_with_its_processes() {
     isolated(|| {
         let Ok(layout) = Layout::detect() else { return cais_test::skip("no cgroups") };
@@ -152,5 +184,34 @@ fn a_cgroup_without_a_run_goes_with_its_processes() {
         assert!(Cgroup::find(&layout, place(&id)).is_none());
         assert!(Cgroup::find(&layout, place(&foreign)).is_some());
         of_another_store.remove().unwrap();
+    });
+}
+
+#[test]
+fn a_frozen_container_is_paused() {
+    isolated(|| {
+        let Ok(layout) = Layout::detect() else { return cais_test::skip("no cgroups") };
+        let world = World::new();
+        let id = world.fresh();
+        let place = Placement { parent: "cais", id: &id, rootless: false };
+        let cgroup = Cgroup::create(&layout, place, &Resources::default(), &mut Vec::new()).unwrap();
+        let _lock = world.store.take_run_lock(&id).unwrap();
+        world.facts(&id, 1);
+        let states = || {
+            let listed = world.engine.containers(false).unwrap().pop().unwrap().state;
+            assert_eq!(world.engine.container(&id).unwrap().state, listed);
+            listed
+        };
+        assert_eq!(states(), State::Running);
+        let frozen = cgroup.freeze();
+        if frozen.is_ok() {
+            assert_eq!(states(), State::Paused);
+            cgroup.thaw().unwrap();
+            assert_eq!(states(), State::Running);
+        }
+        cgroup.remove().unwrap();
+        if let Err(error) = frozen {
+            cais_test::skip(error);
+        }
     });
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use cais_engine::verb::LogOptions;
-use cais_engine::{ErrorKind, view::State};
+use cais_engine::{ErrorKind, RunFacts, view::State};
 
 use crate::by_hand::World;
 
@@ -46,6 +46,77 @@ fn states_are_derived_from_locks_and_records() {
     assert_eq!(world.engine.container("name-c").unwrap().exit.unwrap().code, 3);
     assert_eq!(world.engine.container("a").unwrap().record.name, "name-a");
     assert_eq!(world.engine.container("nobody").unwrap_err().kind, ErrorKind::NotFound);
+}
+
+/// Stands for a monitor: answers the first question with a pid, `None` for never.
+fn monitor(world: &World, id: &str, pid: Option<i32>) -> std::thread::JoinHandle<()> {
+    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    let address = SocketAddrUnix::new(world.store.paths().run_ctl(id)).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    rustix::net::listen(&socket, 4).unwrap();
+    std::thread::spawn(move || {
+        let Some(pid) = pid else { return std::mem::forget(socket) };
+        let client = rustix::net::accept(&socket).unwrap();
+        let mut packet = [0; 8];
+        rustix::net::recv(&client, &mut packet[..], RecvFlags::empty()).unwrap();
+        assert_eq!(packet[0], cais_plan::wire::QUERY);
+        let answer = [&[cais_plan::wire::STARTED][..], &pid.to_ne_bytes()].concat();
+        rustix::net::send(&client, &answer, SendFlags::empty()).unwrap();
+    })
+}
+
+#[test]
+fn a_monitor_whose_starter_was_killed_is_asked() {
+    let world = World::new();
+    let mut locks = Vec::new();
+    let mut started = |digit, second, pid| {
+        let id = world.container(digit, second);
+        locks.push(world.store.take_run_lock(&id).unwrap());
+        let facts = RunFacts { started: "2026-11-20T11:00:00.000000000Z".into(), ..RunFacts::default() };
+        world.store.write_facts(&id, &facts).unwrap();
+        (monitor(&world, &id, pid), id)
+    };
+    let (answering, orphan) = started('a', 1, Some(77));
+    let (silent, _) = started('b', 2, None);
+    let (too_late, ended) = started('c', 3, Some(78));
+    // Beside it one that was never launched.
+    world.container('d', 4);
+    let views = world.engine.containers(false).unwrap();
+    let seen: Vec<_> =
+        views.iter().map(|v| (v.record.id.as_str(), v.state, v.run.as_ref().unwrap().pid)).collect();
+    assert_eq!(seen, [(ended.as_str(), State::Running, 78), (orphan.as_str(), State::Running, 77)]);
+    for thread in [answering, silent, too_late] {
+        thread.join().unwrap();
+    }
+
+    std::fs::remove_file(world.store.paths().run_ctl(&orphan)).unwrap();
+    monitor(&world, &orphan, Some(77));
+    assert_eq!(world.engine.container_inspect(&orphan, false).unwrap()["State"]["Pid"], 77);
+    world.exit(&ended, 5);
+    let states = [('d', State::Created), ('c', State::Exited), ('b', State::Created), ('a', State::Created)];
+    assert_eq!(world.states(true), states, "nobody answers any more");
+}
+
+#[test]
+fn stopping_what_ends_at_this_moment_is_no_error() {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+    let world = World::new();
+    let id = world.container('a', 1);
+    // Sometimes the monitor goes between the connection and the first word.
+    for _ in 0..100 {
+        let lock = world.store.take_run_lock(&id).unwrap();
+        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(world.store.paths().run_ctl(&id)).unwrap()).unwrap();
+        rustix::net::listen(&socket, 4).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                drop(rustix::net::accept(&socket).unwrap());
+                drop((socket, lock));
+            });
+            world.engine.stop(&id, None, None).unwrap();
+        });
+    }
 }
 
 #[test]

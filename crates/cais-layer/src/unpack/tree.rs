@@ -48,6 +48,8 @@ pub(super) struct Dir {
     mtime: Option<Timestamp>,
     xattrs: Vec<Xattr>,
     opaque: bool,
+    /// Made only for what is below it: the layers beneath say how it looks.
+    implied: bool,
 }
 
 /// An open directory.
@@ -97,6 +99,7 @@ impl<'a> Tree<'a> {
             mtime: None,
             xattrs: Vec::new(),
             opaque: false,
+            implied: false,
         };
         Ok(Tree {
             root,
@@ -223,6 +226,8 @@ impl<'a> Tree<'a> {
             mtime: None,
             xattrs: Vec::new(),
             opaque,
+            // Behind a whiteout it is a new one.
+            implied: !opaque,
         };
         self.insert(node, dir)
     }
@@ -243,6 +248,7 @@ impl<'a> Tree<'a> {
                 mtime: None,
                 xattrs: Vec::new(),
                 opaque,
+                implied: false,
             };
             self.insert(node, dir)?;
         }
@@ -267,6 +273,7 @@ impl<'a> Tree<'a> {
         };
         dir.mode = metadata.mode;
         dir.mtime = Some(metadata.mtime);
+        dir.implied = false;
         dir.owner = owner;
         let before = dir.xattr_bytes();
         dir.xattrs = metadata.xattrs.into_iter().cloned().collect();
@@ -380,8 +387,9 @@ impl<'a> Tree<'a> {
         openat2(self.root, path, flags, Mode::empty(), resolve)
     }
 
-    /// Removes what only aufs needed and makes all directories look as they shall.
-    pub(super) fn finish(mut self) -> Result<(), LayerError> {
+    /// Removes what only aufs needed and makes all directories look as they shall; the paths of those that no entry
+    /// described, parents first.
+    pub(super) fn finish(mut self) -> Result<Vec<Vec<u8>>, LayerError> {
         if self.dirs.contains_key(name::AUFS_LINKS) {
             let root = self.open(name::AUFS_LINKS, Vec::new())?;
             self.remove_if_there(&Node { parent: &root, name: name::AUFS_LINKS, path: name::AUFS_LINKS })?;
@@ -390,7 +398,7 @@ impl<'a> Tree<'a> {
         for (path, dir) in self.dirs.iter().rev() {
             self.finish_dir(path, dir)?;
         }
-        Ok(())
+        Ok(self.dirs.into_iter().filter(|(_, dir)| dir.implied).map(|(path, _)| path).collect())
     }
 
     fn finish_dir(&self, path: &[u8], dir: &Dir) -> Result<(), LayerError> {

@@ -200,3 +200,25 @@ fn squashed_ids_are_those_of_the_caller() {
     }
     assert_eq!(bed.stat("file").mode(), 0o104_755);
 }
+
+#[test]
+fn directories_without_an_entry_are_named() {
+    let bed = Bed::new();
+    let layer = Forge::new()
+        .file("tmp/a/x", b"")
+        .file("late/x", b"")
+        .dir("late", 0o711)
+        .file("only/.wh.gone", b"")
+        .file("opaque/.wh..wh..opq", b"")
+        .file(".wh.new", b"")
+        .file("new/x", b"")
+        .dir("told", 0o700)
+        .file("dropped/x", b"")
+        .file("dropped", b"a file")
+        .end();
+    let implied: Vec<String> =
+        bed.unpack(&layer).implied_dirs.into_iter().map(|path| String::from_utf8(path).unwrap()).collect();
+    // Behind the whiteout is a new directory, that hides the old one.
+    assert_eq!(implied, ["only", "opaque", "tmp", "tmp/a"]);
+    assert_eq!(bed.stat("tmp/a").mode(), 0o040_755);
+}

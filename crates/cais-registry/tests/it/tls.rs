@@ -218,3 +218,46 @@ fn nobody_is_led_out_of_tls() {
     }
     assert_eq!(plain.asked().len(), 0);
 }
+
+#[test]
+fn a_proxy_is_asked_for_a_tunnel() {
+    let directory = tempfile::tempdir().unwrap();
+    let Some(()) = make_certificates(directory.path()) else { return };
+    std::fs::copy(directory.path().join("ca.crt"), directory.path().join("ca.pem")).unwrap();
+    let fake = start(directory.path(), "server");
+    let target = fake.address;
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = settings(directory.path());
+    settings.proxies.https = Some(format!("http://{}", proxy.local_addr().unwrap()));
+    std::thread::spawn(move || {
+        for client in proxy.incoming().flatten() {
+            std::thread::spawn(move || tunnel(client, target));
+        }
+    });
+    // Only the proxy can resolve this name.
+    std::fs::write(&settings.hosts_file, "").unwrap();
+    Client::new(&settings).unwrap().manifest(&reference("registry.test:5000"), None).unwrap();
+    assert_eq!(fake.asked()[0].header("host"), Some("registry.test:5000"));
+}
+
+/// Answers one CONNECT and copies both ways.
+fn tunnel(mut client: std::net::TcpStream, target: std::net::SocketAddr) {
+    use std::io::{BufRead, BufReader, Write};
+    let mut reader = BufReader::new(client.try_clone().unwrap());
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    assert!(line.starts_with("CONNECT registry.test:5000 "), "{line}");
+    while line.trim_end() != "" {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+    }
+    let server = std::net::TcpStream::connect_timeout(&target, std::time::Duration::from_secs(10)).unwrap();
+    client.write_all(b"HTTP/1.1 200 Connected\r\n\r\n").unwrap();
+    let (mut to_server, mut from_server) = (server.try_clone().unwrap(), server);
+    std::thread::spawn(move || {
+        let _ = std::io::copy(&mut reader, &mut to_server);
+        let _ = to_server.shutdown(std::net::Shutdown::Write);
+    });
+    let _ = std::io::copy(&mut from_server, &mut client);
+    let _ = client.shutdown(std::net::Shutdown::Both);
+}

@@ -125,6 +125,7 @@ pub fn container(id: &str, name: &str) -> ContainerRecord {
         user: String::new(),
         labels: Default::default(),
         stop_signal: 15,
+        stop_signal_given: None,
         mounts: Vec::new(),
         exposed: Vec::new(),
         network: Default::default(),

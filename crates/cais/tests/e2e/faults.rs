@@ -239,3 +239,45 @@ fn fifty_at_once() {
         cais.assert_nothing_left();
     });
 }
+
+#[test]
+fn a_starter_that_was_killed_before_its_last_word() {
+    e2e(|cais| {
+        let id = cais.ok("run -d --name orphan -p 127.0.0.1:8080:80 busybox sh -c 'echo up; sleep 1000'");
+        let pid = cais.inspect("orphan", "{{.State.Pid}}");
+        // What the starter writes before it starts the monitor; the rest it would have written after.
+        let path = cais.run_root().join("containers").join(&id).join("facts.json");
+        let mut facts: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+        (facts["pid"], facts["shim_pid"]) = (0.into(), 0.into());
+        fs::write(&path, facts.to_string()).unwrap();
+        assert_eq!(
+            cais.ok("ps --format '{{.Names}} {{.State}} {{.Ports}}'"),
+            "orphan running 127.0.0.1:8080->80/tcp"
+        );
+        assert_eq!(cais.inspect("orphan", "{{.State.Status}} {{.State.Pid}}"), format!("running {pid}"));
+        assert_eq!(cais.ok("system check"), "");
+        cais.ok("exec orphan true");
+        cais.ok("stop -t 0 orphan");
+        assert_eq!(cais.inspect("orphan", "{{.State.Status}} {{.State.ExitCode}}"), "exited 137");
+        cais.ok("rm orphan");
+    });
+}
+
+#[test]
+fn another_store_in_the_same_network_namespace_is_left_alone() {
+    e2e(|cais| {
+        cais.ok(
+            "run -d --name web -p 127.0.0.1:8080:80 busybox sh -c 'while :; do echo web | nc -l -p 80; done'",
+        );
+        let other = |line: &str| {
+            let mut other = Invocation::new(cais.binary(), "--root").arg(cais.folder().join("other"));
+            other = other.args("--run-root").arg(cais.folder().join("other-run"));
+            other.args(line).ok()
+        };
+        assert_eq!(other("system check --repair"), "");
+        let mut answer = String::new();
+        std::io::Read::read_to_string(&mut cais.connect("127.0.0.1:8080"), &mut answer).unwrap();
+        assert_eq!(answer, "web\n");
+        assert_eq!(cais.ok("system check"), "");
+    });
+}

@@ -119,3 +119,31 @@ fn a_hostile_layer_cannot_write_outside() {
         }
     });
 }
+
+#[test]
+fn directories_without_an_entry_look_as_in_the_layer_beneath() {
+    e2e_empty(|cais| {
+        let Some(busybox) = cais_test::rootfs::busybox() else { return skip("busybox-static is missing") };
+        let base = Layer::new()
+            .entry(Entry::new("tmp", EntryKind::Directory).mode(0o1777))
+            .entry(Entry::new("home", EntryKind::Directory).mode(0o755))
+            .entry(Entry::new("home/user", EntryKind::Directory).mode(0o700).owner(1000, 1000));
+        let image =
+            busybox.layer(base).layer(Layer::new().file("tmp/x", "x").file("home/user/.profile", "y"));
+        let archive = cais.folder().join("image.tar");
+        image.build().write_docker_archive(&archive, &["implied:latest"]).unwrap();
+        cais.cmd("load -q -i").arg(&archive).ok();
+        let stat = "run --rm --network none implied stat -c '%a %u' /tmp /home/user";
+        assert_eq!(cais.ok(stat), "1777 0\n700 1000");
+        // An ordinary user may write there, and a volume takes it over.
+        cais.ok("run --rm --network none -u 7 implied touch /tmp/mine");
+        assert_eq!(
+            cais.ok("run --rm --network none -v vol:/home/user implied stat -c '%a %u' /home/user"),
+            "700 1000"
+        );
+        assert_eq!(cais.ok("system check"), "");
+        cais.ok("rmi implied");
+        cais.ok("volume rm vol");
+        assert_eq!(std::fs::read_dir(cais.root().join("layers")).unwrap().count(), 0);
+    });
+}

@@ -87,3 +87,20 @@ fn a_terminal_is_logged_as_one_stream() {
         assert_eq!(finished.stderr, b"");
     });
 }
+
+#[test]
+fn no_log_is_kept_when_none_is_wanted() {
+    e2e(|cais| {
+        cais.cmd("run --name n1 --log-driver none busybox sh -c 'echo seen'").ok();
+        let refused = cais.fails(1, "logs n1").one_clear_error();
+        refused.says("configured logging driver does not support reading");
+        assert_eq!(cais.inspect("n1", "{{.HostConfig.LogConfig.Type}}|{{.LogPath}}"), "none|");
+        let id = cais.inspect("n1", "{{.Id}}");
+        assert!(!cais.root().join("containers").join(&id).join("log").exists());
+        assert_eq!(cais.ok("start -a n1"), "seen", "who is attached sees it");
+
+        let finished = cais.cmd("run --name j1 --log-driver json-file busybox true").output().code(0);
+        assert!(finished.stderr_text().contains("k8s-file"), "{finished}");
+        assert_eq!(cais.inspect("j1", "{{.HostConfig.LogConfig.Type}}"), "k8s-file");
+    });
+}

@@ -131,6 +131,22 @@ fn basic_authentication_comes_from_the_login_file() {
 }
 
 #[test]
+fn logins_in_the_environment_come_before_the_file() {
+    e2e_empty(|cais| {
+        let login = Login::Basic("me".to_owned(), "pw".to_owned());
+        let registry = FakeRegistry::start(login);
+        registry.add("p", "v1", &image().build());
+        let name = format!("{}/p:v1", registry.address());
+        write_login(cais, &registry.address(), "me", "wrong");
+        // me:pw
+        let text = json!({"auths": {registry.address(): {"auth": "bWU6cHc="}}}).to_string();
+        cais.cmd("pull -q").arg(&name).env("DOCKER_AUTH_CONFIG", &text).ok();
+        let broken = cais.cmd("pull -q").arg(&name).env("DOCKER_AUTH_CONFIG", &text[1..]).output().code(1);
+        assert!(!broken.one_clear_error().says("DOCKER_AUTH_CONFIG").stderr_text().contains("bWU6"));
+    });
+}
+
+#[test]
 fn tokens_are_fetched_for_anonymous_and_named_users() {
     e2e_empty(|cais| {
         let open = FakeRegistry::start(Login::Token(None));
@@ -272,6 +288,8 @@ fn registries_conf_rules() {
         fs::write("/etc/containers/registries.conf", conf).unwrap();
         assert_eq!(cais.ok("pull -q thing"), "docker.io/library/thing:latest");
         cais.fails(1, "pull blocked.test/x").one_clear_error().says("block");
+        // It is known under another name as well, that comes first in any order.
+        cais.ok("tag thing 0.test/thing:latest");
         assert_eq!(cais.ok("pull -q short"), format!("{address}/elsewhere/thing:latest"));
     });
 }

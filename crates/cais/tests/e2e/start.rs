@@ -30,9 +30,28 @@ fn a_failed_start_says_why_and_stays_startable() {
         let finished = cais.cmd("start f1").output();
         assert_ne!(finished.status(), 0);
         finished.one_clear_error().says("no-such-program");
-        assert_eq!(cais.inspect("f1", "{{.State.ExitCode}}"), "127");
+        // It has never run, as docker says it.
+        let never = "{{.State.Status}} {{.State.ExitCode}} {{.State.StartedAt}} {{.State.FinishedAt}}";
+        let time = "0001-01-01T00:00:00Z";
+        assert_eq!(cais.inspect("f1", never), format!("created 127 {time} {time}"));
+        assert!(cais.inspect("f1", "{{.State.Error}}").contains("no-such-program"));
+        assert_eq!(cais.ok("ps -a --format {{.Status}}"), "Created");
+        assert_eq!(cais.ok("ps -aq -f exited=127"), "");
+        assert_eq!(cais.ok("wait f1"), "127");
         cais.ok("rm f1");
         cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_start_that_fails_after_a_run_is_an_end() {
+    e2e(|cais| {
+        cais.ok("run --name f1 busybox /bin/sh -c 'rm /bin/sh'");
+        let times = "{{.State.StartedAt}} {{.State.FinishedAt}}";
+        let before = cais.inspect("f1", times);
+        cais.fails(1, "start f1").one_clear_error().says("/bin/sh");
+        assert_eq!(cais.inspect("f1", "{{.State.Status}} {{.State.ExitCode}}"), "exited 127");
+        assert_eq!(cais.inspect("f1", times), before);
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cais_test::e2e;
+use cais_test::{e2e, e2e_empty};
 
 #[test]
 fn a_program_that_obeys_ends_by_its_own_status() {
@@ -49,5 +49,22 @@ fn stop_of_many_goes_on_after_a_failure() {
         cais.ok("run -d --name a1 --stop-timeout 0 busybox sleep 1000");
         cais.fails(1, "stop no-such-container a1").prints("a1").says("no-such-container");
         assert_eq!(cais.inspect("a1", "{{.State.Status}}"), "exited");
+    });
+}
+
+#[test]
+fn the_stop_signal_is_told_as_it_was_given() {
+    e2e_empty(|cais| {
+        let Some(busybox) = cais_test::rootfs::busybox() else {
+            return cais_test::skip("busybox-static is missing");
+        };
+        let archive = cais.folder().join("image.tar");
+        let image = busybox.set("StopSignal", serde_json::json!("SIGQUIT"));
+        image.build().write_docker_archive(&archive, &["quits:latest"]).unwrap();
+        cais.cmd("load -q -i").arg(&archive).ok();
+        cais.ok("create --name a1 quits");
+        cais.ok("create --name b1 --stop-signal 10 quits");
+        assert_eq!(cais.inspect("a1", "{{.Config.StopSignal}}"), "SIGQUIT");
+        assert_eq!(cais.inspect("b1", "{{.Config.StopSignal}}"), "10");
     });
 }

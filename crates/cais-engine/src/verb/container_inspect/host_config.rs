@@ -36,7 +36,7 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     };
     put("Binds", null_when_empty(request.mounts.iter().filter_map(bind).collect()));
     put("ContainerIDFile", json!(request.cidfile.clone().unwrap_or_default()));
-    put("LogConfig", json!({"Type": "k8s-file", "Config": {}}));
+    put("LogConfig", json!({"Type": request.log, "Config": {}}));
     put("NetworkMode", json!(network_mode(&record.network)));
     put("PortBindings", port_bindings(request));
     put("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0}));

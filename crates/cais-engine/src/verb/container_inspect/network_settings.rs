@@ -5,12 +5,12 @@ use std::net::IpAddr;
 
 use serde_json::{Map, Value, json};
 
-use crate::view::{ContainerView, State};
+use crate::view::ContainerView;
 use crate::{NetworkRequest, Protocol, RunFacts};
 
 /// `NetworkSettings`.
 pub(super) fn document(view: &ContainerView) -> Value {
-    let run = view.run.as_ref().filter(|_| matches!(view.state, State::Running | State::Paused));
+    let run = view.run.as_ref().filter(|_| view.is_alive());
     let attachment = Attachment::of(run);
     let mut networks = Map::new();
     if let Some(name) = network_name(&view.record.network) {

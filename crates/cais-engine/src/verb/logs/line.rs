@@ -3,11 +3,24 @@
 //! The format is Kubernetes' CRI logging format (kubernetes/design-proposals, "kubelet-cri-logging"), which podman
 //! calls `k8s-file`: time, stream, tags separated by colons, data. The first tag is `F` when the newline belongs to
 //! the data and `P` when it only ends the record. Data is any bytes but a newline. Knows nothing of files.
+//!
+//! A full disk can cut a record off within its head; the next one then stands behind the rest on the same line, and is
+//! found there. What is cut off within its data cannot be told from a container that writes such lines itself.
 
 use crate::view::Stream;
 
-/// Longest head of a record: the time (at most 35 bytes), the stream, a tag and three spaces, with some room.
-pub(super) const HEAD_MAX_BYTES: usize = 64;
+/// Longest head of a record, with the rest of one that was cut off before it: twice the time (at most 35 bytes), the
+/// stream, a tag and three spaces, with some room.
+pub(super) const HEAD_MAX_BYTES: usize = 128;
+
+/// A time as our shim writes it; 0 is any digit.
+const TIME: &[u8; 30] = b"0000-00-00T00:00:00.000000000Z";
+/// What may stand between time and data in our shim's records.
+const TAGS: [&[u8]; 4] = [b" stdout F ", b" stdout P ", b" stderr F ", b" stderr P "];
+/// Longest time: nanoseconds and an offset instead of the `Z`.
+const TIME_MAX_LEN: usize = TIME.len() + "+00:0".len();
+/// Everything up to the second.
+const SECONDS_LEN: usize = "0000-00-00T00:00:00".len();
 
 /// A record taken apart; borrows from the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +39,33 @@ pub(super) struct Record<'a> {
 ///
 /// The line may be cut anywhere behind the third space, which is how the heads of long records are read.
 pub(super) fn parse(line: &[u8]) -> Option<Record<'_>> {
+    parse_whole(line).or_else(|| behind_rest(line))
+}
+
+/// The record behind the rest of a head that was cut off.
+fn behind_rest(line: &[u8]) -> Option<Record<'_>> {
+    let longest = (TIME.len() + TAGS[0].len()).min(line.len());
+    let (rest, record) = (1..longest)
+        .map(|cut| line.split_at(cut))
+        .find_map(|(rest, behind)| Some((rest, parse_whole(behind)?)))?;
+    let (time, tag) = rest.split_at(rest.len().min(TIME.len()));
+    (has_shape(time, TIME) && TAGS.iter().any(|whole| whole.starts_with(tag))).then_some(record)
+}
+
+/// Whether text begins like a shape, in which 0 is any digit.
+fn has_shape(text: &[u8], shape: &[u8]) -> bool {
+    text.iter().zip(shape).all(|(byte, wanted)| match wanted {
+        b'0' => byte.is_ascii_digit(),
+        other => byte == other,
+    })
+}
+
+fn parse_whole(line: &[u8]) -> Option<Record<'_>> {
     let mut words = line.splitn(4, |byte| *byte == b' ');
     let time = std::str::from_utf8(words.next()?).ok()?;
-    if time.len() < "2026-11-20T10:00:00Z".len() || !time.as_bytes()[0].is_ascii_digit() {
+    if !(SECONDS_LEN + 1..=TIME_MAX_LEN).contains(&time.len())
+        || !has_shape(time.as_bytes(), &TIME[..SECONDS_LEN])
+    {
         return None;
     }
     let stream = match words.next()? {
@@ -110,6 +147,21 @@ mod tests {
         ] {
             assert_eq!(parse(line), None, "{}", line.escape_ascii());
         }
+    }
+
+    #[test]
+    fn a_record_is_found_behind_a_head_that_was_cut_off() {
+        let whole = b"2026-11-20T10:00:00.123456789Z stderr P text";
+        let head = &whole[..whole.len() - b" text".len()];
+        for cut in 1..head.len() {
+            let line = [&whole[..cut], b"2026-11-20T10:00:01.000000000Z stdout F next"].concat();
+            let record = parse(&line).unwrap_or_else(|| panic!("cut at {cut}"));
+            assert_eq!((record.time, record.data), ("2026-11-20T10:00:01.000000000Z", &b"next"[..]));
+            assert!(parse(&line[..line.len() - 4]).is_some(), "the heads alone");
+        }
+        // Within the data it is the container's own business.
+        let line = [&whole[..], b"2026-11-20T10:00:01.000000000Z stdout F next"].concat();
+        assert_eq!(parse(&line).unwrap().data, &line[head.len() + 1..]);
     }
 
     #[test]

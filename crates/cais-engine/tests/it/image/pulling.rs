@@ -11,7 +11,7 @@ use super::registry::{DockerRegistry, Registry};
 use super::{Home, Recorder, home};
 
 fn pull(home: &Home, name: &str, recorder: &Recorder) -> Result<Digest> {
-    home.engine.pull(name, None, recorder).map(|view| view.id)
+    home.engine.pull(name, None, recorder).map(|pulled| pulled.image.id)
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn what_is_here_is_not_downloaded_again() {
     let (one, two) = (Image::new("one", Packing::Gzip), Image::new("two", Packing::Zstd));
     registry.put("1", &one);
     let recorder = Recorder::default();
-    let view = home.engine.pull(&registry.name("1"), None, &recorder).unwrap();
+    let view = home.engine.pull(&registry.name("1"), None, &recorder).unwrap().image;
     assert_eq!(view.id, one.id());
     assert_eq!(view.names, [registry.name("1")]);
     let digest = Digest::sha256(&one.manifest);
@@ -76,7 +76,7 @@ fn an_index_gives_the_platform_that_is_asked_for() {
         [format!("{name}@{}", Digest::sha256(&both))],
         "what the tag meant is the index"
     );
-    let forced = home.engine.pull(&name, Some("linux/s390x"), &recorder).unwrap();
+    let forced = home.engine.pull(&name, Some("linux/s390x"), &recorder).unwrap().image;
     assert_eq!((forced.id, forced.platform.to_string()), (other.id(), "linux/s390x".to_owned()));
     let error = home.engine.pull(&name, Some("linux/riscv64"), &recorder).unwrap_err();
     assert_eq!(error.kind, ErrorKind::NotFound);

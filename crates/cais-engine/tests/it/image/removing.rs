@@ -35,6 +35,7 @@ fn put_container(home: &Home, image: &Image, name: &str) -> String {
         user: String::new(),
         labels: Default::default(),
         stop_signal: 15,
+        stop_signal_given: None,
         mounts: Vec::new(),
         exposed: Vec::new(),
         network: NetworkRequest::None,
