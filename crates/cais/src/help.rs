@@ -43,6 +43,7 @@ System:
   version   Show versions
   system check [--repair]
             Compare what is stored with what is real; repair it
+  runtime   The OCI runtime that other engines call (cais runtime --help)
 
 Global options:
       --root DIR       Durable state (/var/lib/cais; rootless: $XDG_DATA_HOME/cais)

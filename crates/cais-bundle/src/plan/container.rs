@@ -189,8 +189,10 @@ impl<'a> Container<'a> {
 
     /// The caller's mounts are the container's: nothing is mounted, made or hidden.
     fn root_without_mounts(&mut self) -> Result<()> {
-        if let Some(entry) = self.mounts.entries().first() {
-            return Err(PlanError::MountsWithoutNamespace(entry.target.clone()));
+        for entry in self.mounts.entries() {
+            // As runc has it: the mounts would be the caller's.
+            let sentence = format!("mount on {}: left out, there is no mount namespace for it", entry.target);
+            self.draft.warn(sentence);
         }
         let rootfs = self.request.rootfs;
         let step = Step::OpenRoot { path: path("the root directory", rootfs)? };

@@ -37,9 +37,6 @@ pub enum PlanError {
     /// It is made before the user namespace is entered.
     #[error("a time namespace cannot be made by an unprivileged user")]
     TimeNamespace,
-    /// The mount namespace of the caller is not the container's.
-    #[error("unable to mount anything without a private mount namespace: {0}")]
-    MountsWithoutNamespace(String),
     /// The old root stays reachable.
     #[error("rootfsPropagation of [r]private is not safe without pivot_root")]
     PrivateWithoutPivot,
@@ -54,16 +51,6 @@ pub enum PlanError {
     NoSource {
         /// Where.
         destination: String,
-    },
-    /// The kernel has no place for them.
-    #[error(
-        "mount on {destination}: bind mounts cannot have any filesystem-specific options applied: {option:?}"
-    )]
-    BindOption {
-        /// Where.
-        destination: String,
-        /// The first of them.
-        option: String,
     },
     /// Only attributes can be changed.
     #[error("mount on {destination}: remount cannot change filesystem-specific options: {option:?}")]

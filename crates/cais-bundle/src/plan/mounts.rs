@@ -114,6 +114,10 @@ impl<'a> Mounts<'a> {
             let found = request.found.get(index).unwrap_or(&none);
             let kind = kind(request, spaces, mount, &options, request.found.get(index))?;
             check_target(&target, &kind, found)?;
+            if let (Kind::Bind { .. }, Some(option)) = (&kind, options.data.first()) {
+                // The kernel takes no such option with a bind mount and has always passed over it; bundles have them.
+                draft.warn(format!("mount on {target}: {option:?} does nothing on a bind mount"));
+            }
             let mapped = mapped(request, spaces, mount, &options, &kind)?;
             let source = mount.source.as_deref().or(mount.kind.as_deref()).unwrap_or_default();
             entries.push(Entry { index, target, kind, options, source, mapped, slot: None });
@@ -327,9 +331,6 @@ fn kind<'a>(
             mount.source.as_deref().ok_or_else(|| PlanError::NoSource { destination: destination() })?;
         if let Some(Found { symlink: Some(content), .. }) = found.filter(|_| options.copy_symlink) {
             return Ok(Kind::Link(content));
-        }
-        if let Some(option) = options.data.first() {
-            return Err(PlanError::BindOption { destination: destination(), option: option.clone() });
         }
         let recursive = options.bind == Some(true);
         return Ok(Kind::Bind { source: request.bundle.join(source), recursive });

@@ -48,13 +48,23 @@ fn states_are_derived_from_locks_and_records() {
     assert_eq!(world.engine.container("nobody").unwrap_err().kind, ErrorKind::NotFound);
 }
 
+/// The control socket of a container, listening. By way of its directory: the whole path may be too long for an address.
+fn control_socket(world: &World, id: &str) -> std::os::fd::OwnedFd {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+    let path = world.store.paths().run_ctl(id);
+    let directory = std::fs::File::open(path.parent().unwrap()).unwrap();
+    let name = path.file_name().unwrap().to_str().unwrap();
+    let short = format!("/proc/self/fd/{}/{name}", std::os::fd::AsRawFd::as_raw_fd(&directory));
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddrUnix::new(short).unwrap()).unwrap();
+    rustix::net::listen(&socket, 4).unwrap();
+    socket
+}
+
 /// Stands for a monitor: answers the first question with a pid, `None` for never.
 fn monitor(world: &World, id: &str, pid: Option<i32>) -> std::thread::JoinHandle<()> {
-    use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketType};
-    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-    let address = SocketAddrUnix::new(world.store.paths().run_ctl(id)).unwrap();
-    rustix::net::bind(&socket, &address).unwrap();
-    rustix::net::listen(&socket, 4).unwrap();
+    use rustix::net::{RecvFlags, SendFlags};
+    let socket = control_socket(world, id);
     std::thread::spawn(move || {
         let Some(pid) = pid else { return std::mem::forget(socket) };
         let client = rustix::net::accept(&socket).unwrap();
@@ -100,15 +110,12 @@ fn a_monitor_whose_starter_was_killed_is_asked() {
 
 #[test]
 fn stopping_what_ends_at_this_moment_is_no_error() {
-    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
     let world = World::new();
     let id = world.container('a', 1);
     // Sometimes the monitor goes between the connection and the first word.
     for _ in 0..100 {
         let lock = world.store.take_run_lock(&id).unwrap();
-        let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
-        rustix::net::bind(&socket, &SocketAddrUnix::new(world.store.paths().run_ctl(&id)).unwrap()).unwrap();
-        rustix::net::listen(&socket, 4).unwrap();
+        let socket = control_socket(&world, &id);
         std::thread::scope(|scope| {
             scope.spawn(move || {
                 drop(rustix::net::accept(&socket).unwrap());

@@ -184,10 +184,6 @@ fn what_cannot_be_mounted() {
         (json!({"destination": "/", "source": "/s", "options": ["bind"]}), "is on the top of rootfs"),
         (json!({"destination": "/a/..", "type": "tmpfs"}), "is on the top of rootfs"),
         (
-            json!({"destination": "/d", "source": "/s", "options": ["bind", "size=1"]}),
-            "bind mounts cannot have any filesystem-specific options applied: \"size=1\"",
-        ),
-        (
             json!({"destination": "/d", "type": "ramfs", "options": ["tmpcopyup"]}),
             "only with tmpfs, not ramfs",
         ),
@@ -199,13 +195,15 @@ fn what_cannot_be_mounted() {
 
 #[test]
 fn warnings_about_mounts() {
-    let change = mount(json!({"destination": "d", "source": "/s", "options": ["bind", "slave", "rshared"]}));
+    let options = json!(["bind", "slave", "rshared", "mode=755"]);
+    let change = mount(json!({"destination": "d", "source": "/s", "options": options}));
     let planned = Case::new(change).planned();
     assert_eq!(
         planned.warnings,
         [
             "mount destination d is not absolute: it counts from the root",
             "mount on /d: of several propagations the last one counts",
+            "mount on /d: \"mode=755\" does nothing on a bind mount",
         ]
     );
     assert!(the(&steps(&planned), "Bind {").contains("propagation: 1064960"));

@@ -45,11 +45,11 @@ pub fn rows(folder: &Path, binary: &Path, peers: &[(&'static str, PathBuf)], rou
             binary.display().to_string(),
             "runtime".into(),
             "--root".into(),
-            folder.join("state").display().to_string(),
+            "/run/bench-runtime/cais".to_owned(),
         ],
     }];
     for (name, program) in peers {
-        let root = folder.join(name).display().to_string();
+        let root = format!("/run/bench-runtime/{name}");
         runtimes.push(Runtime { name, words: vec![program.display().to_string(), "--root".into(), root] });
     }
     runtimes.retain(|runtime| {
