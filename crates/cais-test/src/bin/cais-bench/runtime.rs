@@ -37,7 +37,7 @@ impl Runtime {
 /// Measures and prints the table.
 pub fn rows(folder: &Path, binary: &Path, peers: &[(&'static str, PathBuf)], rounds: usize) -> Table {
     let mut table = Table::new();
-    make_hybrid_plain();
+    let taken = make_hybrid_plain();
     let (plain, filtered) = (bundle(folder, "plain", false), bundle(folder, "filtered", true));
     let mut runtimes = vec![Runtime {
         name: "cais",
@@ -84,17 +84,37 @@ pub fn rows(folder: &Path, binary: &Path, peers: &[(&'static str, PathBuf)], rou
         || floor.run(&plain, None),
     );
     table.row("peak memory of `create`, KiB", memory(&runtimes, &plain));
+    give_back(&taken);
     table
 }
 
 /// crun refuses a machine of version 1 whose unified hierarchy has a controller: a mount of version 1 takes it away, in
-/// this mount namespace.
-fn make_hybrid_plain() {
+/// this mount namespace. Gives where they are mounted.
+fn make_hybrid_plain() -> Vec<String> {
     let controllers = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers").unwrap_or_default();
-    for controller in controllers.split_whitespace() {
+    let mounted = controllers.split_whitespace().filter_map(|controller| {
         let at = format!("/run/bench-{controller}");
-        let _ = fs::create_dir_all(&at);
-        let _ = Command::new("mount").args(["-t", "cgroup", "-o", controller, "cgroup", &at]).status();
+        fs::create_dir_all(&at).ok()?;
+        let mut mount = Command::new("mount");
+        let status = mount.args(["-t", "cgroup", "-o", controller, "cgroup", &at]).status();
+        status.is_ok_and(|status| status.success()).then_some(at)
+    });
+    mounted.collect()
+}
+
+/// The controllers go back to where they were, for everybody: not before the last removed group is gone in the kernel, too.
+fn give_back(mounts: &[String]) {
+    for at in mounts {
+        let controller = at.trim_start_matches("/run/bench-");
+        for _ in 0..50 {
+            std::thread::sleep(Duration::from_millis(100));
+            let _ = Command::new("umount").arg(at).status();
+            let all = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers").unwrap_or_default();
+            if all.split_whitespace().any(|word| word == controller) {
+                break;
+            }
+            let _ = Command::new("mount").args(["-t", "cgroup", "-o", controller, "cgroup", at]).status();
+        }
     }
 }
 
