@@ -104,13 +104,20 @@ fn make_hybrid_plain() -> Vec<String> {
 
 /// The controllers go back to where they were, for everybody: not before the last removed group is gone in the kernel, too.
 fn give_back(mounts: &[String]) {
+    let is_back = |controller: &str| {
+        let all = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers").unwrap_or_default();
+        all.split_whitespace().any(|word| word == controller)
+    };
     for at in mounts {
         let controller = at.trim_start_matches("/run/bench-");
-        for _ in 0..50 {
-            std::thread::sleep(Duration::from_millis(100));
+        for _ in 0..3 {
+            std::thread::sleep(Duration::from_secs(1));
             let _ = Command::new("umount").arg(at).status();
-            let all = fs::read_to_string("/sys/fs/cgroup/unified/cgroup.controllers").unwrap_or_default();
-            if all.split_whitespace().any(|word| word == controller) {
+            let deadline = Instant::now() + Duration::from_secs(5);
+            while !is_back(controller) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            if is_back(controller) {
                 break;
             }
             let _ = Command::new("mount").args(["-t", "cgroup", "-o", controller, "cgroup", at]).status();
