@@ -31,7 +31,8 @@ impl Caller {
     /// Looks at this process.
     pub(crate) fn look() -> Result<Caller> {
         let path = "/proc/self/status";
-        let status = fs::read_to_string(path).map_err(|e| Error::system(format!("read {path}"), e))?;
+        let status = read_kernel(path).map_err(|e| Error::system(format!("read {path}"), e))?;
+        let status = String::from_utf8_lossy(&status);
         // The number that the kernel gives to the first user namespace, include/linux/proc_ns.h.
         let own = fs::read_link("/proc/self/ns/user").ok();
         let user_namespace = own.is_some_and(|link| link.as_os_str() != "user:[4026531837]");
@@ -62,11 +63,11 @@ impl Caller {
             capable: self.effective & CAP_SYS_ADMIN != 0,
             user_namespace: self.user_namespace,
             may_set_groups: self.may_set_groups(spec, joined),
-            owns_network: owns_network(),
+            owns_network: !self.user_namespace || owns_network(),
             bounding: CapSet::from_bits(self.bounding),
             may_raise_limits: self.may_raise_limits(),
             hard_limits: limits,
-            oom_score_adj: own_oom_score_adj(),
+            oom_score_adj: if process.oom_score_adj.is_some() { own_oom_score_adj() } else { 0 },
             apparmor: apparmor(spec, process),
             selinux: selinux(spec, process),
             landlock_abi: if asks_landlock { cais_sys::landlock::version() } else { 0 },
@@ -87,6 +88,13 @@ impl Caller {
             None => !self.user_namespace || allows("/proc/self/setgroups".to_owned()),
         }
     }
+}
+
+/// A file of the kernel, which tells no size: two calls for what fits into a page.
+pub(crate) fn read_kernel(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(4096);
+    io::Read::read_to_end(&mut io::Read::take(File::open(path)?, u64::MAX), &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The configuration's user namespace: by path, or `Some(None)` for a new one.

@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use crate::machine::read_kernel;
+
 /// A process by pid and start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -31,14 +33,14 @@ impl Identity {
     /// # Errors
     /// When it is not.
     pub(crate) fn of(pid: i32) -> io::Result<Identity> {
-        let text = std::fs::read(format!("/proc/{pid}/stat"))?;
+        let text = read_kernel(&format!("/proc/{pid}/stat"))?;
         let stat = parse(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
         Ok(Identity { pid, start: stat.start })
     }
 
     /// It has not ended; a zombie has.
     pub(crate) fn is_alive(&self) -> bool {
-        let Ok(text) = std::fs::read(format!("/proc/{}/stat", self.pid)) else { return false };
+        let Ok(text) = read_kernel(&format!("/proc/{}/stat", self.pid)) else { return false };
         parse(&text).is_some_and(|stat| stat.start == self.start && !matches!(stat.state, b'Z' | b'X' | b'x'))
     }
 

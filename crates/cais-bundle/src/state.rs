@@ -2,9 +2,9 @@
 //!
 //! `<root>/<id>/`, mode 0700, whose making is the arbiter between two containers of one name:
 //! - `state.json`: the [`Record`]; written beside and renamed, by the holder of the lock.
-//! - `config.json`: the configuration as it was given, never changed.
+//! - `config.json`: the configuration as it was given, never changed; also the lock, which `create` holds until the
+//!   container is created, `update` and `delete` while they write.
 //! - `start.sock`: where the first process waits for its start; gone once the command was executed.
-//! - `lock`: held by `create` until the container is created, by `update` and `delete` while they write.
 //! - `notify/`: the socket for readiness, only where the caller has one.
 //!
 //! The status is derived and never stored, see [`Container::status`]. Readers take no lock. Nothing is synced to the
@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io;
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -110,7 +110,35 @@ pub(crate) struct StateDir {
 
 /// The right to change a container.
 pub(crate) struct Lock {
-    _lock: OfdLock,
+    file: OfdLock,
+}
+
+const CONFIG: &str = "config.json";
+
+impl Lock {
+    /// Keeps the configuration of a new container as it was given.
+    pub(crate) fn write_config(&self, json: &[u8]) -> Result<()> {
+        let mut file = self.file.file();
+        file.write_all(json).map_err(|e| Error::system(format!("write {CONFIG} of the container"), e))
+    }
+}
+
+/// A record that nobody sees yet.
+#[must_use]
+pub(crate) struct Prepared {
+    path: PathBuf,
+    beside: PathBuf,
+}
+
+impl Prepared {
+    /// From here on it is the container's.
+    pub(crate) fn publish(self) -> Result<()> {
+        fs::rename(&self.beside, &self.path).map_err(|e| self.failed(e))
+    }
+
+    fn failed(&self, source: io::Error) -> Error {
+        Error::system(format!("write {}", self.path.display()), source)
+    }
 }
 
 /// A container that is there.
@@ -140,18 +168,20 @@ impl StateDir {
     /// Makes the directory of a new container and locks it.
     pub(crate) fn make(root: &Path, id: &str) -> Result<(StateDir, Lock)> {
         let dir = StateDir::new(root, id)?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(root)
-            .map_err(|e| Error::system(format!("create {}", root.display()), e))?;
-        DirBuilder::new().mode(0o700).create(&dir.path).map_err(|e| match e.kind() {
+        let make = || DirBuilder::new().mode(0o700).create(&dir.path);
+        let made = make().or_else(|e| match e.kind() {
+            io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(root).and_then(|()| make())
+            }
+            _ => Err(e),
+        });
+        made.map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => Error::Exists,
             _ => Error::system(format!("create {}", dir.path.display()), e),
         })?;
         let lock = dir.open_lock(true).and_then(OfdLock::take);
         let lock = lock.map_err(|e| Error::system(format!("lock {}", dir.path.display()), e))?;
-        Ok((dir, Lock { _lock: lock }))
+        Ok((dir, Lock { file: lock }))
     }
 
     /// Where it is.
@@ -165,7 +195,7 @@ impl StateDir {
     }
 
     fn open_lock(&self, create: bool) -> io::Result<File> {
-        OpenOptions::new().write(true).create(create).truncate(false).mode(0o600).open(self.path.join("lock"))
+        OpenOptions::new().write(true).create(create).truncate(false).mode(0o600).open(self.path.join(CONFIG))
     }
 
     /// Takes the lock; `None` when somebody else still has it after `patience`.
@@ -179,8 +209,8 @@ impl StateDir {
             };
             if let Some(lock) = OfdLock::try_take(file).map_err(failed)? {
                 // It may have been removed while we waited for it.
-                return if self.path.join("lock").exists() {
-                    Ok(Some(Lock { _lock: lock }))
+                return if self.path.join(CONFIG).exists() {
+                    Ok(Some(Lock { file: lock }))
                 } else {
                     Err(Error::NotFound)
                 };
@@ -194,16 +224,22 @@ impl StateDir {
 
     /// Somebody is at work on it.
     fn is_locked(&self) -> bool {
-        File::open(self.path.join("lock")).and_then(is_held).unwrap_or(false)
+        File::open(self.path.join(CONFIG)).and_then(is_held).unwrap_or(false)
     }
 
     /// Writes the record: readers see the old one or the new one.
     pub(crate) fn write(&self, record: &Record) -> Result<()> {
+        self.prepare(record)?.publish()
+    }
+
+    /// Writes a record that nobody sees yet. It is lost when another one is written before it is published.
+    pub(crate) fn prepare(&self, record: &Record) -> Result<Prepared> {
         let path = self.path.join("state.json");
         let text =
             serde_json::to_vec(record).map_err(|source| Error::State { path: path.clone(), source })?;
-        replace(&path, &self.path.join("state.json.new"), &text)
-            .map_err(|e| Error::system(format!("write {}", path.display()), e))
+        let prepared = Prepared { beside: self.path.join("state.json.new"), path };
+        fs::write(&prepared.beside, &text).map_err(|e| prepared.failed(e))?;
+        Ok(prepared)
     }
 
     fn read(&self) -> Result<Record> {
@@ -215,15 +251,10 @@ impl StateDir {
         serde_json::from_slice(&text).map_err(|source| Error::State { path, source })
     }
 
-    /// Keeps the configuration as it was given.
-    pub(crate) fn write_config(&self, json: &[u8]) -> Result<()> {
-        let path = self.path.join("config.json");
-        fs::write(&path, json).map_err(|e| Error::system(format!("write {}", path.display()), e))
-    }
 
     /// The configuration as it was given.
     pub(crate) fn read_config(&self) -> Result<Spec> {
-        let path = self.path.join("config.json");
+        let path = self.path.join(CONFIG);
         let text = fs::read(&path).map_err(|e| Error::system(format!("read {}", path.display()), e))?;
         Ok(Spec::parse(&text)?)
     }

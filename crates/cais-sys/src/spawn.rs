@@ -168,7 +168,8 @@ fn start<T>(
         last,
         errno: 0,
     };
-    let mut stack = vec![0_u128; STACK_BYTES / 16];
+    // Not filled: the child touches a page or two of it.
+    let mut stack = Vec::<u128>::with_capacity(STACK_BYTES / 16);
     let mut old = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     let mut all = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
     // SAFETY: the sets are written before they are read. The child runs on its own stack in our memory while this
@@ -177,7 +178,7 @@ fn start<T>(
     let cloned = unsafe {
         libc::sigfillset(all.as_mut_ptr());
         libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), old.as_mut_ptr());
-        let top = stack.as_mut_ptr().add(stack.len()).cast::<c_void>();
+        let top = stack.as_mut_ptr().add(STACK_BYTES / 16).cast::<c_void>();
         let cloned = clone(top, (&raw mut child).cast());
         libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), std::ptr::null_mut());
         cloned

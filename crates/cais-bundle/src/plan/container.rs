@@ -17,7 +17,10 @@ use super::numbers::{
     CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, RDONLY,
 };
 use super::process::{self, Target};
-use super::{ContainerRequest, Planned, Subject, Wanted, cgroup};
+use super::{Begin, ContainerRequest, Planned, Subject, Wanted, cgroup};
+
+/// Sentence of the step after which a container is created.
+pub const CREATED: &str = "tell that the container is created";
 
 /// Plans a container up to its command.
 ///
@@ -290,8 +293,8 @@ impl<'a> Container<'a> {
     fn process(&mut self) -> Result<()> {
         let draft = &mut self.draft;
         let sets = self.target.prepare(draft)?;
-        if self.request.waits {
-            process::sync(draft, "tell that the container is created", sync::READY);
+        process::sync(draft, CREATED, sync::READY);
+        if self.request.begin == Begin::ByStart {
             draft.step("wait for the start", &Step::WaitStart {});
         }
         let hooks = self.request.spec.hooks.iter().flat_map(|hooks| &hooks.start_container);

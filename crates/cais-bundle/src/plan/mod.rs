@@ -33,7 +33,7 @@ use cais_oci::runtime::{IdMapping, Process, Spec};
 use cais_plan::PlanWriter;
 use cais_runtime::capability::CapSet;
 
-pub use container::container;
+pub use container::{CREATED, container};
 pub use error::PlanError;
 pub use exec::{exec, inherit};
 pub use options::mount_options;
@@ -69,8 +69,17 @@ pub struct ContainerRequest<'a> {
     pub no_new_keyring: bool,
     /// Descriptors from 3 on that the command keeps.
     pub preserve: u32,
-    /// The first process waits for `start`; `false` for tests that look at steps only.
-    pub waits: bool,
+    /// What the first process waits for before its command.
+    pub begin: Begin,
+}
+
+/// What a first process that is ready waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// The go of whoever made the container: `run`.
+    AfterGo,
+    /// The same, and then `start`, by anybody and at any time: `create`.
+    ByStart,
 }
 
 /// A further process in a container.

@@ -181,7 +181,7 @@ impl Case {
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             preserve: self.preserve,
-            waits: true,
+            begin: super::Begin::ByStart,
         })
     }
 

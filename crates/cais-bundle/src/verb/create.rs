@@ -19,10 +19,10 @@ use crate::error::{Error, Result};
 use crate::filter::{self, Compiled};
 use crate::group::{self, Entrance};
 use crate::hooks::{self, Point, state_text};
-use crate::launch::{Blame, Child, First, Launch, Word, blame, set_up};
+use crate::launch::{Blame, Child, Conversation, First, Launch, Word, blame, set_up};
 use crate::machine::{self, namespace, user_namespace};
 use crate::notify;
-use crate::plan::{self, ContainerRequest, Planned};
+use crate::plan::{self, Begin, CREATED, ContainerRequest, Planned};
 use crate::readiness;
 use crate::request::CreateRequest;
 use crate::resctrl::Resctrl;
@@ -33,6 +33,8 @@ use crate::state::{Container, Late, Lock, Record, StateDir, replace};
 pub(crate) struct Created {
     pub(crate) container: Container,
     pub(crate) child: Child,
+    /// With the first process, when it waits for our go only.
+    pub(crate) talk: Option<Conversation>,
     /// Of its terminal, when we stay.
     pub(crate) master: Option<OwnedFd>,
 }
@@ -65,21 +67,29 @@ impl Runtime {
     /// # Errors
     /// Nothing stays after one.
     pub fn create(&self, request: &CreateRequest) -> Result<i32> {
-        let mut created = self.make(request, false)?;
+        let mut created = self.make(request, Begin::ByStart, false)?;
         created.child.release();
         Ok(created.child.identity.pid)
     }
 
     /// As [`Runtime::create`]; `stays`: a terminal is for us.
-    pub(crate) fn make(&self, request: &CreateRequest, stays: bool) -> Result<Created> {
+    pub(crate) fn make(&self, request: &CreateRequest, begin: Begin, stays: bool) -> Result<Created> {
         crate::state::check_id(&request.id)?;
         let mut given = self.read(request, stays)?;
+        let begin = if given.wants_start() { Begin::ByStart } else { begin };
         let (dir, lock) = StateDir::make(&self.config.root, &request.id)?;
         let mut container = Container { record: self.first_record(request, &given)?, dir };
         let mut made = Made::default();
-        self.build(request, &mut given, &mut container, &mut made, lock)
-            .map(|(child, master)| Created { child, master, container: container.clone() })
-            .inspect_err(|_| self.undo(&container, &made))
+        match self.build(request, begin, &mut given, &mut container, &mut made, lock) {
+            Ok((First { child, talk }, master)) => {
+                let talk = (begin == Begin::AfterGo).then_some(talk);
+                Ok(Created { container, child, talk, master })
+            }
+            Err(error) => {
+                self.undo(&container, &made);
+                Err(error)
+            }
+        }
     }
 
     pub(super) fn read(&self, request: &CreateRequest, stays: bool) -> Result<Given> {
@@ -156,13 +166,14 @@ impl Runtime {
     fn build(
         &self,
         request: &CreateRequest,
+        begin: Begin,
         given: &mut Given,
         container: &mut Container,
         made: &mut Made,
         lock: Lock,
-    ) -> Result<(Child, Option<OwnedFd>)> {
+    ) -> Result<(First, Option<OwnedFd>)> {
         let dir = container.dir.clone();
-        dir.write_config(&given.json)?;
+        lock.write_config(&given.json)?;
         if request.notify_socket.is_some() {
             readiness::prepare(dir.path(), &mut given.spec)?;
         }
@@ -171,17 +182,18 @@ impl Runtime {
             container.record.resctrl = Some(Resctrl::create(wanted, &request.id)?);
         }
         let entrance = self.enter_group(spec, container, made)?;
-        let start = dir.start_socket();
-        let listener = bind_at(&start, SocketType::SEQPACKET, 8)
-            .map_err(|e| Error::system(format!("listen on {}", start.display()), e))?;
-        let planned = self.plan(request, given, &entrance)?;
+        let listener = match begin {
+            Begin::ByStart => Some(listen(&dir.start_socket())?),
+            Begin::AfterGo => None,
+        };
+        let planned = self.plan(request, begin, given, &entrance)?;
         let launch = Launch {
             planned: &planned,
             command: &container.record.late.command,
             preserved: &given.preserved,
             join: &entrance.join,
             init: None,
-            start: Some(listener.as_fd()),
+            start: listener.as_ref().map(AsFd::as_fd),
             console: given.console.for_process(),
         };
         let first = launch.start()?;
@@ -191,12 +203,21 @@ impl Runtime {
             resctrl.enter(first.child.identity.pid)?;
         }
         drop(listener);
+        // While the first process is at work. Hooks may ask for the record, which would have to be written in between.
+        let complete = complete_record(&container.record, &planned);
+        let mut prepared =
+            if container.record.hooks.is_none() { Some(dir.prepare(&complete)?) } else { None };
         self.converse(&first, &planned, spec, container)?;
         let console = std::mem::replace(&mut given.console, Console::None);
-        let master = self.complete(request, &first, &planned, container, made, console)?;
+        let master = tell(request, &first.child, made, console)?;
+        container.record = complete;
+        let prepared = prepared.take().map_or_else(|| dir.prepare(&container.record), Ok)?;
+        prepared.publish()?;
         drop(lock);
-        first.talk.go(b"")?;
-        Ok((first.child, master))
+        if begin == Begin::ByStart {
+            first.talk.go(b"")?;
+        }
+        Ok((first, master))
     }
 
     /// Makes the group; the record knows of it before.
@@ -224,7 +245,13 @@ impl Runtime {
         Ok(entrance)
     }
 
-    fn plan(&self, request: &CreateRequest, given: &Given, entrance: &Entrance) -> Result<Planned> {
+    fn plan(
+        &self,
+        request: &CreateRequest,
+        begin: Begin,
+        given: &Given,
+        entrance: &Entrance,
+    ) -> Result<Planned> {
         let spec = &given.spec;
         let process = spec.process.as_ref().ok_or(Error::Request("process property must not be empty"))?;
         let filter = Compiled::of(spec)?;
@@ -243,7 +270,7 @@ impl Runtime {
             no_pivot: request.no_pivot,
             no_new_keyring: request.no_new_keyring,
             preserve: given.preserved.len() as u32,
-            waits: true,
+            begin,
         })?;
         self.warn(std::mem::take(&mut planned.warnings));
         Ok(planned)
@@ -290,36 +317,6 @@ impl Runtime {
         }
     }
 
-    /// Everything is there: tells whom it may concern, the record last.
-    fn complete(
-        &self,
-        request: &CreateRequest,
-        first: &First,
-        planned: &Planned,
-        container: &mut Container,
-        made: &mut Made,
-        console: Console,
-    ) -> Result<Option<OwnedFd>> {
-        let child = &first.child;
-        let master = console.master()?;
-        if let Some(path) = &request.pidfd_socket {
-            send_pidfd(path, "standard", child.pidfd.as_fd())?;
-        }
-        if let Some(path) = &request.pid_file {
-            write_pid_file(path, child.identity.pid)?;
-            made.pid_file = Some(path.clone());
-        }
-        let record = &mut container.record;
-        record.created = jiff::Timestamp::now().to_string();
-        record.late.first = late_steps(planned);
-        record.late.sentences = (record.late.first..planned.steps.len())
-            .map(|index| planned.steps.sentence(index).unwrap_or_default().to_owned())
-            .collect();
-        record.complete = true;
-        container.dir.write(record)?;
-        Ok(master)
-    }
-
     /// The process is gone already. Goes on after failures: the first error of all is the one that led here.
     pub(super) fn undo(&self, container: &Container, made: &Made) {
         let mut warnings = Vec::new();
@@ -344,6 +341,48 @@ impl Runtime {
         }
         self.warn(warnings);
     }
+}
+
+impl Given {
+    /// Its hooks and the caller who awaits readiness are served by whoever starts it.
+    fn wants_start(&self) -> bool {
+        self.spec.hooks.as_ref().is_some_and(|hooks| !hooks.start_container.is_empty())
+    }
+}
+
+fn listen(path: &Path) -> Result<OwnedFd> {
+    bind_at(path, SocketType::SEQPACKET, 8)
+        .map_err(|e| Error::system(format!("listen on {}", path.display()), e))
+}
+
+/// What the record is once the container is created.
+fn complete_record(record: &Record, planned: &Planned) -> Record {
+    let first = late_steps(planned);
+    let sentence = |index| planned.steps.sentence(index).unwrap_or_default().to_owned();
+    let late = Late {
+        first,
+        sentences: (first..planned.steps.len()).map(sentence).collect(),
+        command: record.late.command.clone(),
+    };
+    Record { created: jiff::Timestamp::now().to_string(), late, complete: true, ..record.clone() }
+}
+
+/// Everything is there: tells whom it may concern; the record comes after that. Gives the terminal when it is ours.
+fn tell(
+    request: &CreateRequest,
+    child: &Child,
+    made: &mut Made,
+    console: Console,
+) -> Result<Option<OwnedFd>> {
+    let master = console.master()?;
+    if let Some(path) = &request.pidfd_socket {
+        send_pidfd(path, "standard", child.pidfd.as_fd())?;
+    }
+    if let Some(path) = &request.pid_file {
+        write_pid_file(path, child.identity.pid)?;
+        made.pid_file = Some(path.clone());
+    }
+    Ok(master)
 }
 
 /// Inherited descriptors: the listening sockets first, then as many as are to be preserved.
@@ -384,10 +423,10 @@ fn died(container: &Container) -> Error {
     if kills.is_some_and(|count| count > 0) { Error::OutOfMemory } else { Error::Died }
 }
 
-/// The first step after the start.
+/// The first step after which only the starter hears of a failure.
 fn late_steps(planned: &Planned) -> usize {
-    let waits = |index: &usize| planned.steps.sentence(*index) == Some("wait for the start");
-    (0..planned.steps.len()).rev().find(waits).unwrap_or(planned.steps.len())
+    let created = |index: &usize| planned.steps.sentence(*index) == Some(CREATED);
+    (0..planned.steps.len()).rev().find(created).unwrap_or(planned.steps.len())
 }
 
 /// Whole or not at all: it is watched for.

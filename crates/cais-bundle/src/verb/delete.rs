@@ -52,6 +52,21 @@ impl Runtime {
         if force { Ok(()) } else { Err(Error::NotFound) }
     }
 
+    /// Deletes a container of ours whose first process has been waited for; that somebody else did so is fine.
+    pub(crate) fn delete_ended(&self, mut container: Container) -> Result<()> {
+        let ours = container.record.init;
+        let deleted = container.dir.lock(PATIENCE).and_then(|lock| {
+            let id = &container.record.id;
+            let _lock = lock.ok_or_else(|| Error::NotStopped { id: id.clone(), status: Status::Creating })?;
+            container.reload()?;
+            if container.record.init == ours { self.destroy(&container) } else { Ok(()) }
+        });
+        match deleted {
+            Err(Error::NotFound) => Ok(()),
+            other => other,
+        }
+    }
+
     fn delete_locked(&self, mut container: Container) -> Result<()> {
         let Some(_lock) = container.dir.lock(PATIENCE)? else {
             return Err(Error::NotStopped { id: container.record.id, status: Status::Creating });

@@ -39,8 +39,9 @@ impl Runtime {
         let (dir, lock) = StateDir::make(&self.config.root, &create.id)?;
         let mut container = Container { record: self.first_record(create, &given)?, dir };
         let mut made = Made::default();
-        let mut child = self
-            .rebuild(request, criu, &images, &given, &mut container, &mut made)
+        let mut child = lock
+            .write_config(&given.json)
+            .and_then(|()| self.rebuild(request, criu, &images, &given, &mut container, &mut made))
             .inspect_err(|_| self.undo(&container, &made))?;
         drop(lock);
         child.release();
@@ -60,8 +61,7 @@ impl Runtime {
         made: &mut Made,
     ) -> Result<Child> {
         let id = &request.create.id;
-        container.dir.write_config(&given.json)?;
-        let entrance = self.enter_group(&given.spec, container, made)?;
+                let entrance = self.enter_group(&given.spec, container, made)?;
         container.dir.write(&container.record)?;
         let root = Root::bind(&given.rootfs, self.config.root.join(format!("criu:{id}")))?;
         let pid_file = container.dir.path().join("restored.pid");

@@ -1,6 +1,7 @@
 //! `run`: create and start; in the foreground also stay, and delete at the end.
 
 use crate::error::Result;
+use crate::plan::Begin;
 use crate::relay::Relay;
 use crate::request::RunRequest;
 use crate::runtime::Runtime;
@@ -17,26 +18,33 @@ impl Runtime {
     /// Nothing stays after one.
     pub fn run(&self, request: &RunRequest) -> Result<i32> {
         if request.detach {
-            let mut created = self.make(&request.create, false)?;
-            self.begin_or_remove(&created)?;
+            let mut created = self.make(&request.create, Begin::AfterGo, false)?;
+            self.begin_or_remove(&mut created)?;
             created.child.release();
             return Ok(0);
         }
         let relay = Relay::begin(!request.no_subreaper)?;
-        let mut created = self.make(&request.create, true)?;
-        self.begin_or_remove(&created)?;
+        let mut created = self.make(&request.create, Begin::AfterGo, true)?;
+        self.begin_or_remove(&mut created)?;
         let master = created.master.take();
         let code = relay.stay(created.child.identity.pid, &created.child.pidfd, master);
-        // It was waited for; if not, the deletion kills it.
+        // It was waited for; if not (an error), the deletion kills it.
         created.child.release();
         if !request.keep {
-            self.delete(&request.create.id, true)?;
+            match code {
+                Ok(_) => self.delete_ended(created.container)?,
+                Err(_) => self.delete(&request.create.id, true)?,
+            }
         }
         code
     }
 
-    fn begin_or_remove(&self, created: &Created) -> Result<()> {
-        self.begin(&created.container).inspect_err(|_| {
+    fn begin_or_remove(&self, created: &mut Created) -> Result<()> {
+        let begun = match created.talk.take() {
+            Some(talk) => self.begin_over(&created.container, talk),
+            None => self.begin(&created.container),
+        };
+        begun.inspect_err(|_| {
             if let Err(error) = self.delete(&created.container.record.id, true) {
                 self.warn([format!("delete the container that did not start: {error}")]);
             }

@@ -34,11 +34,20 @@ impl Runtime {
 
     /// As [`Runtime::start`], for a container that is known to be created.
     pub(crate) fn begin(&self, container: &Container) -> Result<()> {
+        self.begin_by(container, |container| self.give_the_word(container))
+    }
+
+    /// As [`Runtime::start`], for one that waits for the go of its maker: us.
+    pub(crate) fn begin_over(&self, container: &Container, talk: Conversation) -> Result<()> {
+        self.begin_by(container, |container| self.tell(container, &talk))
+    }
+
+    fn begin_by(&self, container: &Container, word: impl FnOnce(&Container) -> Result<()>) -> Result<()> {
         let readiness = match &container.record.notify_socket {
             Some(caller) => Some((readiness::listen(container.dir.path())?, caller)),
             None => None,
         };
-        self.give_the_word(container)?;
+        word(container)?;
         self.after_start(container)?;
         let Some((socket, caller)) = readiness else { return Ok(()) };
         let open = || -> Option<(i32, OwnedFd)> {

@@ -102,7 +102,7 @@ fn by_systemd(
         }
         let (name, controllers) = (tree.name.clone(), tree.controllers.clone());
         state.places.push(Place { name, controllers, unified: tree.unified, path, made, kept: Vec::new() });
-        prepare(tree, &below, request, state)?;
+        prepare(tree, &below, false, request, state)?;
     }
     Ok(())
 }
@@ -165,7 +165,7 @@ fn make_place(
     }
     state.places.push(place);
     checked?;
-    prepare(tree, below, request, state)
+    prepare(tree, below, new, request, state)
 }
 
 fn refused((path, error): (PathBuf, Errno)) -> GroupError {
@@ -217,6 +217,7 @@ fn check_vacant(group: &Path) -> Result<(), GroupError> {
 fn prepare(
     tree: &Tree,
     below: &Path,
+    new: bool,
     request: &GroupRequest<'_>,
     state: &GroupState,
 ) -> Result<(), GroupError> {
@@ -224,6 +225,9 @@ fn prepare(
     if tree.unified {
         if limits(state, request)? {
             pass_on(tree, below);
+        }
+        if is_plain(new, below) && state.version == 1 {
+            return Ok(());
         }
         let read = |file: &str| read_text(&path.join(file)).unwrap_or_default();
         let kind = read("cgroup.type").trim().to_owned();
@@ -238,14 +242,19 @@ fn prepare(
             None => Ok(()),
         };
     }
-    if tree.has("freezer") && read_text(&path.join("freezer.state")).is_ok_and(|text| text.trim() != "THAWED")
-    {
+    let frozen = || read_text(&path.join("freezer.state")).is_ok_and(|text| text.trim() != "THAWED");
+    if tree.has("freezer") && !is_plain(new, below) && frozen() {
         return Err(GroupError::Frozen { path });
     }
     if tree.has("cpuset") {
-        fill_cpuset(&tree.mount, below)?;
+        fill_cpuset(&tree.mount, below, new)?;
     }
     Ok(())
+}
+
+/// New and directly below the root, which is neither frozen nor threaded: so nothing of it has to be looked at.
+fn is_plain(new: bool, below: &Path) -> bool {
+    new && below.components().count() == 1
 }
 
 /// Whether v2 controllers are wanted: beside v1 only for a limit that v1 cannot keep.
@@ -283,17 +292,24 @@ fn pass_on(tree: &Tree, below: &Path) {
 }
 
 /// A v1 cpuset begins empty and takes nothing that its parent lacks: copies downwards what is missing.
-fn fill_cpuset(mount: &Path, below: &Path) -> Result<(), GroupError> {
+fn fill_cpuset(mount: &Path, below: &Path, new: bool) -> Result<(), GroupError> {
     let read = |path: PathBuf| read_text(&path).map_err(|source| CgroupError::Read { path, source });
     for name in ["cpus", "mems"] {
-        // Some mounts leave the prefix out.
-        let file = format!("cpuset.{name}");
-        let file = if mount.join(&file).exists() { file } else { name.to_owned() };
+        let mut file = format!("cpuset.{name}");
+        let mut above = match read_text(&mount.join(&file)) {
+            Ok(text) => text,
+            // Some mounts leave the prefix out.
+            Err(_) => {
+                file = name.to_owned();
+                read(mount.join(name))?
+            }
+        };
         let mut directory = mount.to_owned();
-        let mut above = read(directory.join(&file))?;
-        for part in below.components() {
+        let depth = below.components().count();
+        for (index, part) in below.components().enumerate() {
             directory.push(part);
-            let here = read(directory.join(&file))?;
+            let is_empty = new && index + 1 == depth;
+            let here = if is_empty { String::new() } else { read(directory.join(&file))? };
             if here.trim().is_empty() {
                 put(directory.join(&file), above.trim())?;
             } else {

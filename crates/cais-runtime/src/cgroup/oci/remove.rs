@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::GroupError;
 use super::{GroupState, Manager, Place};
 use crate::cgroup::CgroupError;
-use crate::cgroup::processes::{Patience, REMOVE_TIME, children, is_busy, remove_tree};
+use crate::cgroup::processes::{Patience, REMOVE_TIME, children, is_busy, remove_one, remove_tree};
 
 /// See [`super::Group::destroy`].
 pub(super) fn destroy(state: &GroupState) -> Result<(), GroupError> {
@@ -39,7 +39,9 @@ fn remove_place(place: &Place, patience: &mut Patience) -> Result<(), CgroupErro
 /// The group when it was made for the container, else the groups that were made in it since.
 fn remove_own(place: &Place) -> Result<(), CgroupError> {
     if place.made.last() == Some(&place.path) {
-        return remove_tree(&place.path);
+        // Looking into ten hierarchies costs more than removing them: only where the kernel refuses.
+        let removed = remove_one(&place.path);
+        return if is_busy(&removed) { remove_tree(&place.path) } else { removed };
     }
     let kept = |child: &Path| {
         let name = child.file_name().and_then(|name| name.to_str());
