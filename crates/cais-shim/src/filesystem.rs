@@ -42,7 +42,10 @@ pub fn mount(root: i32, what: Filesystem<'_>) -> core::result::Result<(), Failur
         refuse_link(root, what.target.0)?;
     }
     // A tmpfs takes over the permissions of the directory that it covers, but only of one that was there.
-    let before = sys::open_in_root(root, what.target.0, sys::O_RDONLY | sys::O_DIRECTORY).unwrap_or(-1);
+    let before = match what.fstype.0 {
+        b"tmpfs" => sys::open_in_root(root, what.target.0, sys::O_RDONLY | sys::O_DIRECTORY).unwrap_or(-1),
+        _ => -1,
+    };
     let result = mounts::open_planned(root, what.target.0, true).and_then(|at| {
         let done = mount_at(root, at, before, what);
         sys::close(at);

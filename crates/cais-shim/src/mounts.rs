@@ -41,8 +41,7 @@ fn make(root: i32, path: &[u8], directory: bool, mode: u32, links: u32) -> Resul
         return Err(sys::ENAMETOOLONG);
     }
     buffer[..path.len()].copy_from_slice(path);
-    let mut parent = sys::open_in_root(root, c".".to_bytes(), sys::O_PATH | sys::O_DIRECTORY)?;
-    let mut start = 0;
+    let (mut parent, mut start) = nearest(root, &mut buffer[..path.len() + 1])?;
     while start < path.len() {
         if buffer[start] == b'/' {
             start += 1;
@@ -68,6 +67,23 @@ fn make(root: i32, path: &[u8], directory: bool, mode: u32, links: u32) -> Resul
         start = end + 1;
     }
     Ok(parent)
+}
+
+/// Where the making begins: the directory of the last component, which is usually there, or else the root; with the
+/// offset of what is below it. `path` ends with a NUL.
+fn nearest(root: i32, path: &mut [u8]) -> Result<(i32, usize)> {
+    let length = path.iter().rposition(|b| !matches!(*b, 0 | b'/')).map_or(0, |n| n + 1);
+    let start = path[..length].iter().rposition(|b| *b == b'/').map_or(0, |n| n + 1);
+    if start > 1 {
+        let first = core::mem::replace(&mut path[start - 1], 0);
+        let parent = sys::open_in_root(root, &path[..start - 1], sys::O_PATH | sys::O_DIRECTORY);
+        path[start - 1] = first;
+        match parent {
+            Err(sys::ENOENT) => {}
+            other => return other.map(|fd| (fd, start)),
+        }
+    }
+    sys::open_in_root(root, c".".to_bytes(), sys::O_PATH | sys::O_DIRECTORY).map(|fd| (fd, 0))
 }
 
 /// Opens the prefix `whole` (whose last component begins at `start`), making that component in `parent` if needed.
