@@ -4,12 +4,12 @@
 //! anything or is larger than promised.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::elf::Linkage;
+use crate::layout::{self, newest_output};
 use crate::shell;
 
 /// Promised size of the stripped binary.
@@ -21,14 +21,12 @@ const SHIM_LIMIT_BYTES: u64 = 100_000;
 pub(crate) fn run() -> Result<bool> {
     let target = target()?;
     println!("building for {target}");
-    let mut build = shell::cargo(&format!("build --release --locked -p cais --target {target}"));
-    // `--target` is needed with crt-static: otherwise the flags would reach proc-macros, which must be dynamic.
-    if !shell::succeeds(build.env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=pie"))? {
-        return Ok(false);
-    }
     let release = shell::target().join(&target).join("release");
     let folder = shell::target().join("dist");
     fs::create_dir_all(&folder)?;
+    if !build(&target, &release, &folder)? {
+        return Ok(false);
+    }
     let binary = folder.join("cais");
     // A running binary cannot be written to, but replaced.
     let fresh = folder.join("cais.new");
@@ -42,11 +40,73 @@ pub(crate) fn run() -> Result<bool> {
     let mut ok = check(linkage.is_static_pie(), &format!("static and position independent ({linkage:?})"));
     let size = file.len() as u64;
     ok &= check(size <= BINARY_LIMIT_BYTES, &format!("{size} bytes, at most {BINARY_LIMIT_BYTES}"));
-    let shim = newest_shim(&release).context("no built cais-shim was found below the target folder")?;
+    let shim = newest_output(&release, "cais-shim").context("no built cais-shim below the target folder")?;
     let size = fs::metadata(&shim)?.len();
     ok &= check(size <= SHIM_LIMIT_BYTES, &format!("shim: {size} bytes, at most {SHIM_LIMIT_BYTES}"));
     println!("{}", binary.display());
     Ok(ok)
+}
+
+/// Compiles and links; where that can be done a second time, with the functions of a start beside each other.
+fn build(target: &str, release: &Path, folder: &Path) -> Result<bool> {
+    let list = folder.join("order.txt");
+    let is_ordered = layout::is_possible(target);
+    if is_ordered && !list.exists() {
+        fs::write(&list, "")?;
+    }
+    let arguments = if is_ordered { layout::arguments(&list) } else { Vec::new() };
+    if !compile(target, &arguments)? {
+        return Ok(false);
+    }
+    // What has been linked with the right list already is not traced again.
+    let (program, stamp) = (release.join("cais"), folder.join("order.stamp"));
+    if !is_ordered || fs::read_to_string(&stamp).ok() == Some(identity(&program)?) {
+        return Ok(true);
+    }
+    let hello =
+        newest_output(release, "cais-hello").context("no built cais-hello below the target folder")?;
+    match layout::write_list(&program, &hello, &list) {
+        Ok(false) => {}
+        Ok(true) => {
+            unlink_programs(release)?;
+            if !compile(target, &arguments)? {
+                return Ok(false);
+            }
+        }
+        Err(error) => {
+            println!("note   the linker's own order of functions stays: {error:#}");
+            return Ok(true);
+        }
+    }
+    fs::write(&stamp, identity(&program)?)?;
+    Ok(true)
+}
+
+fn compile(target: &str, arguments: &[String]) -> Result<bool> {
+    let mut build =
+        shell::cargo(&format!("rustc --release --locked -p cais --bin cais --target {target} --"));
+    // `--target` is needed with crt-static: otherwise the flags would reach proc-macros, which must be dynamic.
+    shell::succeeds(
+        build.args(arguments).env("RUSTFLAGS", "-C target-feature=+crt-static -C relocation-model=pie"),
+    )
+}
+
+/// Size and time of a file.
+fn identity(path: &Path) -> Result<String> {
+    let metadata = fs::metadata(path).with_context(|| format!("looking at {}", path.display()))?;
+    Ok(format!("{} {:?}", metadata.len(), metadata.modified()?))
+}
+
+/// Removes the linked programs, so that cargo links them again: it does not know of the list.
+fn unlink_programs(release: &Path) -> Result<()> {
+    for entry in fs::read_dir(release.join("deps"))?.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("cais-") && !name.contains('.') {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn check(ok: bool, text: &str) -> bool {
@@ -61,13 +121,4 @@ fn target() -> Result<String> {
     let root = shell::output(&mut shell::command("rustc", "--print sysroot"))?;
     let installed = Path::new(root.trim()).join("lib/rustlib").join(&musl).join("lib").is_dir();
     Ok(if installed { musl } else { host })
-}
-
-/// The shim that a build script has left in its `out` folder.
-fn newest_shim(release: &Path) -> Option<PathBuf> {
-    let builds = fs::read_dir(release.join("build")).ok()?.flatten();
-    let shims = builds.map(|build| build.path().join("out/cais-shim")).filter(|path| path.is_file());
-    shims.max_by_key(|path| {
-        fs::metadata(path).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
-    })
 }

@@ -7,6 +7,7 @@ mod debian;
 mod dist;
 mod elf;
 mod guest;
+mod layout;
 mod shell;
 mod test;
 mod tidy;

@@ -261,7 +261,15 @@ impl StateDir {
 
     /// Removes the directory; that it is gone is fine.
     pub(crate) fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.path) {
+        // What is in there is known, as a rule: a directory that is not empty after that is looked into.
+        for name in ["start.sock", "state.json", CONFIG] {
+            let _ = fs::remove_file(self.path.join(name));
+        }
+        let removed = fs::remove_dir(&self.path).or_else(|e| match e.kind() {
+            io::ErrorKind::DirectoryNotEmpty => fs::remove_dir_all(&self.path),
+            _ => Err(e),
+        });
+        match removed {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 Err(Error::system(format!("remove {}", self.path.display()), e))
             }
