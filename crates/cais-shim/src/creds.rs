@@ -208,8 +208,12 @@ pub fn bound(keep: u64) -> Result<()> {
 /// u32; `None` leaves them.
 ///
 /// # Errors
-/// EINVAL when an id is not mapped in the user namespace.
+/// EINVAL when an id is not mapped in the user namespace, or is the one that setresuid(2) takes as "leave it": the
+/// command would go on as root.
 pub fn switch(identity: &Identity, groups: Option<&[u8]>) -> Result<()> {
+    if identity.uid == u32::MAX || identity.gid == u32::MAX {
+        return Err(sys::EINVAL);
+    }
     sys::prctl(sys::PR_SET_KEEPCAPS, 1, 0, 0, 0)?;
     if let Some(groups) = groups {
         sys::setgroups(groups)?;

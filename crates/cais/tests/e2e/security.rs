@@ -229,3 +229,16 @@ fn namespaces_are_not_the_hosts() {
         }
     });
 }
+
+#[test]
+fn the_number_that_stands_for_no_user_is_not_root() {
+    e2e(|cais| {
+        for user in ["4294967295", "4294967295:0", "0:4294967295"] {
+            let finished = cais.cmd("run --rm -u").arg(user).args("busybox id").output();
+            finished.code(125).one_clear_error().prints("");
+        }
+        cais.ok("run -d --name c1 busybox sleep 1000");
+        let finished = cais.cmd("exec -u 4294967295 c1 id").output();
+        assert!(finished.status() != 0 && finished.stdout_text().is_empty(), "{finished}");
+    });
+}

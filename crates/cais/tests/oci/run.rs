@@ -123,3 +123,17 @@ fn a_command_that_is_not_there() {
         bed.assert_gone("c1");
     });
 }
+
+#[test]
+fn the_number_that_stands_for_no_user() {
+    isolated(|| {
+        let Some(bed) = Bed::new() else { return };
+        let none = json!(u32::MAX);
+        for (id, user) in [("c1", json!({"uid": none, "gid": 0})), ("c2", json!({"uid": 0, "gid": none}))] {
+            bed.bundle(id, &["id"]).change(|config| config["process"]["user"] = user);
+            // The kernel takes it as "as before": the command would run as root.
+            bed.run(id).code(1).says("invalid argument").prints("");
+            bed.assert_gone(id);
+        }
+    });
+}
