@@ -195,7 +195,7 @@ impl<'a> Child<'a> {
             Step::Hostname { name } => plain(sys::sethostname(name.0)),
             Step::Domainname { name } => plain(sys::setdomainname(name.0)),
             Step::WriteFile { path, content, optional } => {
-                unless_optional(plain(self.write_file(path, content.0)), optional)
+                unless_optional(self.write_file(path, content.0), optional)
             }
             Step::Limit { resource, soft, hard } => plain(sys::prlimit(resource, soft, hard)),
             Step::Stdio { console } => self.stdio(console),
@@ -223,7 +223,7 @@ impl<'a> Child<'a> {
             Step::Init {} => self.fork_init(),
             Step::Exec { paths, args, env } => self.exec(paths, args, env),
             Step::BindNode { slot, path } => self.attach(slot, path, false, (0, 0, false)),
-            Step::ExecLabel { file, label } => plain(self.label(file, label)),
+            Step::ExecLabel { file, label } => self.label(file, label),
             Step::Sync { word } => self.sync(word),
             Step::Hook { path, args, env, timeout_ms } => self.hook(path, args, env, timeout_ms),
             Step::WaitStart {} => self.wait_start(),
@@ -355,7 +355,12 @@ impl<'a> Child<'a> {
         attributes: u64,
         options: Strings<'_>,
     ) -> Result<(), Failure> {
-        let at = mounts::open_target(self.root, target.0, true)?;
+        let at = match fstype.0 {
+            b"proc" | b"sysfs" => {
+                mounts::open_plain(self.root, target.0, true).and_then(mounts::outside_proc)?
+            }
+            _ => mounts::open_target(self.root, target.0, true)?,
+        };
         let tree = plain(mounts::new_filesystem(fstype.0, source.0, options, attributes))?;
         let result = plain(sys::move_mount_to(tree, at));
         sys::close(tree);
@@ -390,26 +395,6 @@ impl<'a> Child<'a> {
             Err(sys::EEXIST) => Ok(()),
             other => other,
         }
-    }
-
-    fn write_file(&mut self, path: Str<'_>, content: &[u8]) -> sys::Result<()> {
-        let root = self.root().map_err(|(e, _)| e)?;
-        let fd = sys::open_in_root(root, path.0, sys::O_WRONLY)?;
-        let result = sys::write(fd, content).map(drop);
-        sys::close(fd);
-        result
-    }
-
-    fn label(&mut self, file: Str<'_>, label: Str<'_>) -> sys::Result<()> {
-        let root = self.root().map_err(|(e, _)| e)?;
-        let attributes =
-            sys::open_in_root(root, c"proc/self/attr".to_bytes(), sys::O_PATH | sys::O_DIRECTORY)?;
-        let fd = sys::openat(attributes, file.0, sys::O_WRONLY, 0);
-        sys::close(attributes);
-        let fd = fd?;
-        let result = sys::write(fd, label.0).map(drop);
-        sys::close(fd);
-        result
     }
 
     /// Everything that we had open was closed.

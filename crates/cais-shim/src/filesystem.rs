@@ -38,34 +38,22 @@ fn plain<T>(result: Result<T>) -> core::result::Result<T, Failure> {
 /// # Errors
 /// `BAD_TARGET`, or the errno of the call that failed.
 pub fn mount(root: i32, what: Filesystem<'_>) -> core::result::Result<(), Failure> {
-    if matches!(what.fstype.0, b"proc" | b"sysfs") {
-        refuse_link(root, what.target.0)?;
-    }
     // A tmpfs takes over the permissions of the directory that it covers, but only of one that was there.
     let before = match what.fstype.0 {
         b"tmpfs" => sys::open_in_root(root, what.target.0, sys::O_RDONLY | sys::O_DIRECTORY).unwrap_or(-1),
         _ => -1,
     };
-    let result = mounts::open_planned(root, what.target.0, true).and_then(|at| {
+    let target = match what.fstype.0 {
+        b"proc" | b"sysfs" => mounts::open_plain(root, what.target.0, true),
+        _ => mounts::open_planned(root, what.target.0, true),
+    };
+    let result = target.and_then(|at| {
         let done = mount_at(root, at, before, what);
         sys::close(at);
         done
     });
     sys::close(before);
     result
-}
-
-/// procfs and sysfs go onto ordinary directories only: no link of the image must decide where they are.
-fn refuse_link(root: i32, target: &[u8]) -> core::result::Result<(), Failure> {
-    let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
-    match sys::openat2(root, target, sys::O_PATH | sys::O_DIRECTORY, resolve) {
-        Err(sys::ENOENT) => Ok(()),
-        Err(errno) => Err((errno, detail::BAD_TARGET)),
-        Ok(fd) => {
-            sys::close(fd);
-            Ok(())
-        }
-    }
 }
 
 fn mount_at(root: i32, at: i32, before: i32, what: Filesystem<'_>) -> core::result::Result<(), Failure> {

@@ -149,11 +149,21 @@ pub fn open_parent(root: i32, path: &[u8]) -> Result<(i32, usize)> {
 pub fn open_target(root: i32, path: &[u8], directory: bool) -> core::result::Result<i32, Failure> {
     let fd = open_or_make(root, path, directory, if directory { 0o755 } else { 0o644 })
         .map_err(|e| (e, detail::NONE))?;
-    if sys::fs_magic(fd).map_err(|e| (e, detail::NONE))? == sys::PROC_SUPER_MAGIC {
-        sys::close(fd);
-        return Err((sys::EPERM, detail::BAD_TARGET));
+    outside_proc(fd)
+}
+
+/// The descriptor if it does not lie on procfs; else it is closed.
+///
+/// # Errors
+/// The errno, or `BAD_TARGET`.
+pub fn outside_proc(fd: i32) -> core::result::Result<i32, Failure> {
+    match sys::fs_magic(fd) {
+        Ok(sys::PROC_SUPER_MAGIC) => {
+            sys::close(fd);
+            Err((sys::EPERM, detail::BAD_TARGET))
+        }
+        other => other.map(|_| fd).map_err(|e| (e, detail::NONE)),
     }
-    Ok(fd)
 }
 
 /// As [`open_target`], for a plan whose targets in /proc were chosen with care: those go if the plan names them, and if
@@ -170,6 +180,27 @@ pub fn open_planned(root: i32, path: &[u8], directory: bool) -> core::result::Re
         }
         other => other,
     }
+}
+
+/// As [`open_target`], for what the kernel's own file systems and the terminal go on: no link may have a part in it, or
+/// the image decided where they are (CVE-2019-19921, CVE-2023-27561, CVE-2025-52565). It is opened once and mounted on as it
+/// is, whatever its name stands for by then.
+///
+/// # Errors
+/// The errno, or `BAD_TARGET`.
+pub fn open_plain(root: i32, path: &[u8], directory: bool) -> core::result::Result<i32, Failure> {
+    let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
+    let flags = if directory { sys::O_PATH | sys::O_DIRECTORY } else { sys::O_PATH };
+    let opened = match sys::openat2(root, path, flags, resolve) {
+        Err(sys::ENOENT) => {
+            let mode = if directory { 0o755 } else { 0o600 };
+            let made = open_or_make(root, path, directory, mode).map_err(|e| (e, detail::NONE))?;
+            sys::close(made);
+            sys::openat2(root, path, flags, resolve)
+        }
+        other => other,
+    };
+    opened.map_err(|e| (e, detail::BAD_TARGET))
 }
 
 /// Configures and mounts a new file system, detached.
@@ -333,16 +364,8 @@ impl Options {
         *slot = fd;
         self.opened += 1;
         self.put(before)?;
-        self.put(b"/proc/self/fd/")?;
-        let mut divisor = 1;
-        while fd / divisor >= 10 {
-            divisor *= 10;
-        }
-        while divisor > 0 {
-            self.put(&[b'0' + (fd / divisor % 10) as u8])?;
-            divisor /= 10;
-        }
-        Ok(())
+        let (path, length) = sys::descriptor_path(fd);
+        self.put(&path[..length])
     }
 
     fn put_stack(&mut self, stack: Overlay<'_>) -> Result<()> {
@@ -437,7 +460,9 @@ pub fn mask(root: i32, path: &[u8], cover: &mut Cover) -> Result<()> {
 fn null_device(root: i32) -> Result<i32> {
     let null = sys::open_in_root(root, c"dev/null".to_bytes(), sys::O_PATH)?;
     let tree = match sys::fstat(null) {
-        Ok(stat) if stat.device == NULL_DEVICE => sys::open_tree(null, c"".to_bytes(), false),
+        Ok(stat) if stat.kind() == sys::S_IFCHR && stat.device == NULL_DEVICE => {
+            sys::open_tree(null, c"".to_bytes(), false)
+        }
         Ok(_) => Err(sys::EINVAL),
         Err(errno) => Err(errno),
     };

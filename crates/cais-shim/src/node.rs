@@ -1,4 +1,4 @@
-//! Device nodes.
+//! Device nodes. What gets an owner and a mode is reached by its descriptor, never again by its name (CVE-2021-30465).
 
 use crate::mounts;
 use crate::sys::{self, Result, Stat};
@@ -31,56 +31,55 @@ impl Node {
 /// The errno of the call that failed.
 pub fn make(root: i32, path: &[u8], node: Node) -> Result<()> {
     let (parent, start) = mounts::open_parent(root, path)?;
-    let result = make_in(parent, &path[start..], node);
+    let name = &path[start..];
+    let made = match make_in(parent, name, node) {
+        Err(sys::EEXIST) => sys::unlinkat(parent, name).and_then(|()| make_in(parent, name, node)),
+        Err(sys::EXDEV) => Ok(()),
+        other => other,
+    };
     sys::close(parent);
-    result
+    made
 }
 
-/// Makes a node. The same one that is there stays and gets mode and owner; anything else that is there is an error:
-/// the path may lie in a directory of the host.
+/// Makes a node. The same one that is there stays and gets mode and owner, unless it was mounted there; anything else
+/// that is there is an error: the path may lie in a directory of the host.
 ///
 /// # Errors
 /// EEXIST, or the errno of the call that failed.
 pub fn make_or_keep(root: i32, path: &[u8], node: Node) -> Result<()> {
     let (parent, start) = mounts::open_parent(root, path)?;
     let name = &path[start..];
-    let made = match sys::mknodat(parent, name, node.mode, node.device) {
-        Err(sys::EEXIST) => sys::fstatat(parent, name)
-            .and_then(|there| if node.is(there) { Ok(()) } else { Err(sys::EEXIST) }),
+    let result = match make_in(parent, name, node) {
+        Err(sys::EXDEV) if sys::fstatat(parent, name).is_ok_and(|there| node.is(there)) => Ok(()),
+        Err(sys::EXDEV) => Err(sys::EEXIST),
         other => other,
     };
-    let result = made.and_then(|()| {
-        sys::fchownat(parent, name, node.uid, node.gid)?;
-        sys::chmodat(parent, name, node.mode & 0o7777)
-    });
     sys::close(parent);
     result
 }
 
+/// Others may write to the directory, and replace what was made by a link to anything before it gets its owner and
+/// mode: so what gets them is opened without following it, and looked at. EEXIST when it is something else, EXDEV when
+/// something is mounted there.
 fn make_in(parent: i32, name: &[u8], node: Node) -> Result<()> {
     match sys::mknodat(parent, name, node.mode, node.device) {
-        Err(sys::EEXIST) => {
-            let resolve = sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
-            match sys::openat2(parent, name, sys::O_PATH | sys::O_NOFOLLOW, resolve) {
-                Err(sys::EXDEV) => return Ok(()),
-                Err(errno) => return Err(errno),
-                Ok(fd) => {
-                    let there = sys::fstat(fd);
-                    sys::close(fd);
-                    if !node.is(there?) {
-                        sys::unlinkat(parent, name)?;
-                        sys::mknodat(parent, name, node.mode, node.device)?;
-                        return own(parent, name, node);
-                    }
-                }
-            }
-            sys::fchownat(parent, name, node.uid, node.gid)?;
-            sys::chmodat(parent, name, node.mode & 0o7777)
-        }
-        other => other.and_then(|()| own(parent, name, node)),
+        Ok(()) | Err(sys::EEXIST) => {}
+        Err(errno) => return Err(errno),
     }
+    let resolve = sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
+    let fd = sys::openat2(parent, name, sys::O_PATH | sys::O_NOFOLLOW, resolve)?;
+    let result = sys::fstat(fd).and_then(|there| own(fd, there, node));
+    sys::close(fd);
+    result
 }
 
-fn own(parent: i32, name: &[u8], node: Node) -> Result<()> {
-    if node.uid == 0 && node.gid == 0 { Ok(()) } else { sys::fchownat(parent, name, node.uid, node.gid) }
+fn own(fd: i32, there: Stat, node: Node) -> Result<()> {
+    if !node.is(there) {
+        return Err(sys::EEXIST);
+    }
+    if (there.uid, there.gid) != (node.uid, node.gid) {
+        sys::fchown(fd, node.uid, node.gid)?;
+    }
+    let mode = node.mode & 0o7777;
+    if there.mode & 0o7777 == mode { Ok(()) } else { sys::chmod_by_path(fd, mode) }
 }

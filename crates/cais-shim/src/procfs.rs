@@ -80,6 +80,38 @@ impl Child<'_> {
         self.proc = -1;
     }
 
+    /// Writes a file of the container's procfs, by its absolute path: it must be procfs that is mounted there, not
+    /// what an image's link leads to, and nothing may be mounted over the file. Another file is written as it is.
+    pub(crate) fn write_file(&mut self, path: Str<'_>, content: &[u8]) -> core::result::Result<(), Failure> {
+        let root = self.root()?;
+        let plain = |e| (e, detail::NONE);
+        if let Some(file) = path.0.strip_prefix(b"/proc/") {
+            let resolve = sys::RESOLVE_IN_ROOT | sys::RESOLVE_NO_SYMLINKS | sys::RESOLVE_NO_MAGICLINKS;
+            let flags = sys::O_PATH | sys::O_DIRECTORY;
+            let proc = verify(sys::openat2(root, c"proc".to_bytes(), flags, resolve).map_err(plain)?)?;
+            let written = write(proc, file, content);
+            sys::close(proc);
+            return written;
+        }
+        let fd = sys::open_in_root(root, path.0, sys::O_WRONLY).map_err(plain)?;
+        let written = sys::write(fd, content).map(drop);
+        sys::close(fd);
+        written.map_err(plain)
+    }
+
+    /// Labels the next execve(2), through a procfs of our own: a container that we have joined may have mounted what it
+    /// likes on its /proc.
+    pub(crate) fn label(&mut self, file: Str<'_>, label: Str<'_>) -> core::result::Result<(), Failure> {
+        let resolve = sys::RESOLVE_BENEATH | sys::RESOLVE_NO_XDEV | sys::RESOLVE_NO_MAGICLINKS;
+        let flags = sys::O_PATH | sys::O_DIRECTORY;
+        let proc = self.proc()?;
+        let attributes = sys::openat2(proc, c"self/attr".to_bytes(), flags, resolve);
+        let attributes = attributes.map_err(|e| (e, detail::NONE))?;
+        let written = write(attributes, file.0, label.0);
+        sys::close(attributes);
+        written
+    }
+
     pub(crate) fn write_proc(&mut self, file: Str<'_>, content: &[u8]) -> core::result::Result<(), Failure> {
         let proc = self.proc()?;
         write(proc, file.0, content)

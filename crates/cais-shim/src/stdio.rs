@@ -52,7 +52,9 @@ impl Child<'_> {
             plain(sys::ioctl(slave, TIOCSWINSZ, size.as_ptr() as usize))?;
         }
         if console {
-            let at = plain(mounts::open_or_make(root, c"dev/console".to_bytes(), false, 0o600))?;
+            // Procfs has no /dev/console: a /dev that others write to may be bound there.
+            let at = mounts::open_plain(root, c"dev/console".to_bytes(), false)?;
+            let at = mounts::outside_proc(at)?;
             let tree = plain(sys::open_tree(slave, c"".to_bytes(), false))?;
             plain(sys::move_mount_to(tree, at))?;
             sys::close(tree);

@@ -96,6 +96,30 @@ pub fn fchownat(dir: i32, path: &[u8], uid: u32, gid: u32) -> Result<()> {
 pub fn chmodat(dir: i32, path: &[u8], mode: u32) -> Result<()> {
     call!(nr::FCHMODAT, dir, p(path), mode).map(drop)
 }
+/// `/proc/self/fd/N` with a NUL, and its length without.
+#[must_use]
+pub fn descriptor_path(fd: i32) -> ([u8; 25], usize) {
+    let mut path = *b"/proc/self/fd/0000000000\0";
+    let (mut rest, mut first) = (fd, path.len() - 1);
+    while rest > 0 || first == path.len() - 1 {
+        first -= 1;
+        path[first] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    path.copy_within(first.., 14);
+    (path, 14 + path.len() - 1 - first)
+}
+/// Of what is open as O_PATH. Before Linux 6.6 by way of /proc.
+pub fn chmod_by_path(fd: i32, mode: u32) -> Result<()> {
+    const AT_EMPTY_PATH: u32 = 0x1000;
+    match call!(FCHMODAT2, fd, c"".as_ptr(), mode, AT_EMPTY_PATH) {
+        Err(ENOSYS) => {
+            let (path, length) = descriptor_path(fd);
+            chmodat(AT_FDCWD, &path[..length], mode)
+        }
+        other => other.map(drop),
+    }
+}
 pub fn fchown(fd: i32, uid: u32, gid: u32) -> Result<()> {
     const AT_EMPTY_PATH: u32 = 0x1000;
     call!(nr::FCHOWNAT, fd, c"".as_ptr(), uid, gid, AT_EMPTY_PATH).map(drop)
@@ -163,4 +187,22 @@ pub fn seek(fd: i32, offset: u64) -> Result<()> {
 /// Length of a file, by going to its end.
 pub fn seek_end(fd: i32) -> Result<usize> {
     call!(nr::LSEEK, fd, 0, 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_as_paths() {
+        for (fd, expected) in [
+            (0, b"/proc/self/fd/0\0".as_slice()),
+            (7, b"/proc/self/fd/7\0"),
+            (1203, b"/proc/self/fd/1203\0"),
+            (i32::MAX, b"/proc/self/fd/2147483647\0"),
+        ] {
+            let (path, length) = descriptor_path(fd);
+            assert_eq!(&path[..=length], expected);
+        }
+    }
 }

@@ -169,6 +169,7 @@ pub(super) const CLONE3: usize = 435;
 pub(super) const CLOSE_RANGE: usize = 436;
 pub(super) const OPENAT2: usize = 437;
 pub(super) const FACCESSAT2: usize = 439;
+pub(super) const FCHMODAT2: usize = 452;
 pub(super) const MOUNT_SETATTR: usize = 442;
 pub(super) const LANDLOCK_CREATE_RULESET: usize = 444;
 pub(super) const LANDLOCK_ADD_RULE: usize = 445;
