@@ -4,6 +4,7 @@
 //! What is expected is what runc does, which callers are written for; `CAIS_TEST_RUNTIME` names another runtime that
 //! the same tests can judge. Each test has namespaces and a control group of its own.
 
+mod attacks;
 mod bed;
 mod containerd;
 mod create;
