@@ -78,11 +78,12 @@ fn cve_2024_21626_working_directory_of_exec() {
     isolated(|| {
         let Some(bed) = Bed::new() else { return };
         let canary = Canary::new(bed.folder());
+        let script = format!("cat {}; pwd; true", canary.climb());
         bed.sleeper("c1");
         bed.ok("exec c1 sh -c 'for n in 3 4 5 6 7 8 9 10 11 12; do ln -s /proc/self/fd/$n /way$n; done'");
         for number in NUMBERS {
             for cwd in [format!("/proc/self/fd/{number}"), format!("/way{number}")] {
-                let exec = bed.cmd("exec --cwd").arg(&cwd).args("c1 cat").arg(canary.climb());
+                let exec = bed.cmd("exec --cwd").arg(&cwd).args("c1 sh -c").arg(&script);
                 for finished in [careless(&exec), exec.output()] {
                     canary.assert_unseen(&finished);
                     assert_ne!(finished.status(), 0, "{cwd}: {finished}");
@@ -158,9 +159,8 @@ fn cve_2024_21626_nothing_is_open() {
 fn cve_2024_21626_workdir_of_the_engine() {
     e2e(|cais| {
         let canary = Canary::new(cais.folder());
-        let cat = ["cat", &canary.climb()];
-        let with =
-            |invocation: Invocation| cat.iter().fold(invocation, |invocation, arg| invocation.arg(arg));
+        let script = format!("cat {}; pwd; true", canary.climb());
+        let with = |invocation: Invocation| invocation.args("sh -c").arg(&script);
         cais.ok("run -d --name c1 busybox sleep 1000");
         for number in NUMBERS {
             let cwd = format!("/proc/self/fd/{number}");
