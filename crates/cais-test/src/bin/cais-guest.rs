@@ -1,4 +1,4 @@
-//! `cais-guest [--apparmor] [--systemd] [--user] [--limit=SECONDS] COMMAND [ARG…]`: one command in a throw-away guest
+//! `cais-guest [--apparmor|--selinux] [--systemd] [--user] [--limit=SECONDS] COMMAND [ARG…]`: one command in a throw-away guest
 //! of [`cais_test::vm`], for looking around by hand. Exits with the command's status; 125 when there can be no guest.
 
 use std::process::ExitCode;
@@ -13,6 +13,7 @@ fn main() -> ExitCode {
     while let Some(flag) = args.next_if(|arg| arg.to_string_lossy().starts_with("--")) {
         match flag.to_string_lossy().as_ref() {
             "--apparmor" => profile.security = Security::AppArmor,
+            "--selinux" => profile.security = Security::SeLinux,
             "--systemd" => profile.init = Init::Systemd,
             "--user" => as_user = true,
             other => match other.strip_prefix("--limit=").and_then(|text| text.parse().ok()) {
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
         }
     }
     let Some(program) = args.next() else {
-        eprintln!("usage: cais-guest [--apparmor] [--systemd] [--user] [--limit=SECONDS] COMMAND [ARG...]");
+        eprintln!("usage: cais-guest [--apparmor|--selinux] [--systemd] [--user] [--limit=SECONDS] COMMAND [ARG...]");
         return ExitCode::from(125);
     };
     let Some(guest) = Guest::find() else { return ExitCode::from(125) };

@@ -56,6 +56,8 @@ pub enum Security {
     None,
     /// AppArmor, without any profile loaded.
     AppArmor,
+    /// SELinux, enforcing as soon as a policy is loaded.
+    SeLinux,
 }
 
 /// The first process of a guest.
@@ -157,6 +159,21 @@ impl Guest {
         Output { status, stdout, stderr, release, boot_time, total_time: began.elapsed() }
     }
 
+    /// Boots, expects status 0 and says how long it took.
+    #[track_caller]
+    fn run(&self, profile: &Profile, name: &str, command: &Invocation) -> Output {
+        let output = self.boot(profile, command);
+        println!(
+            "{name}: Linux {} in a virtual machine, {:.0} s to the command, {:.0} s in all",
+            output.release,
+            output.boot_time.as_secs_f64(),
+            output.total_time.as_secs_f64()
+        );
+        let said = format!("ended with {}\n{}\n{}", output.status, output.stdout, output.stderr);
+        assert!(output.status == 0, "{name} in its guest {said}");
+        output
+    }
+
     /// Variables for the scripts of the guest.
     fn settings(&self, profile: &Profile) -> String {
         let init = match profile.init {
@@ -223,6 +240,44 @@ pub fn in_guest<F: FnOnce(&Cais)>(profile: &Profile, body: F) {
     }
     let Some(guest) = Guest::find() else { return };
     let name = isolation::test_name(std::any::type_name::<F>());
+    let command = this_program(profile)
+        .args("--exact --nocapture --test-threads=1")
+        .arg(&name)
+        .env(isolation::INSIDE, "1")
+        .env(isolation::DISK, "/disk/test");
+    let output = guest.run(profile, &name, &command);
+    assert!(output.stdout.contains("1 passed"), "no test of the name {name}: {}", output.stdout);
+    for line in output.stdout.lines().filter(|line| line.starts_with(CHECK) || line.starts_with(UNTESTED)) {
+        println!("{line}");
+    }
+}
+
+/// Runs tests of this program once more in a guest, two at a time: those whose names contain one of `names`, all when
+/// there are none. The tests that boot guests are in modules of the name `guest` and do not run there.
+///
+/// # Panics
+/// When one of them fails, or there is none.
+#[track_caller]
+pub fn tests_in_guest(profile: &Profile, names: &[&str]) {
+    let Some(guest) = Guest::find() else { return };
+    let command = this_program(profile).args("--nocapture --test-threads=2 --skip guest::");
+    let command = names.iter().fold(command, Invocation::arg);
+    let subject = if names.is_empty() { "all tests".to_owned() } else { names.join(", ") };
+    let output = guest.run(profile, &subject, &command);
+    let passed = output.stdout.lines().find_map(|line| line.strip_prefix("test result: ok. "));
+    let passed = passed.and_then(|rest| rest.split(' ').next()?.parse().ok()).unwrap_or(0);
+    assert!(passed > 0, "no tests of these names: {subject}");
+    println!("{CHECK}ok: {passed} tests of {subject}");
+    for line in output.stdout.lines() {
+        // The test runner's own words may stand before it.
+        if let Some((_, reason)) = line.split_once("skipped: ") {
+            leave_out(reason);
+        }
+    }
+}
+
+/// This test program in a guest, arguments to be added.
+fn this_program(profile: &Profile) -> Invocation {
     let exe = std::env::current_exe().expect("own path");
     let command = match profile.init {
         // In a PID namespace, as the kernel's own threads come and go.
@@ -232,25 +287,7 @@ pub fn in_guest<F: FnOnce(&Cais)>(profile: &Profile, body: F) {
         // Scopes are asked for by process id.
         Init::Systemd => Invocation::new(exe, ""),
     };
-    let command = command
-        .args("--exact --nocapture --test-threads=1")
-        .arg(&name)
-        .env(GUEST, "1")
-        .env(isolation::INSIDE, "1")
-        .env(isolation::DISK, "/disk/test");
-    let output = guest.boot(profile, &command);
-    println!(
-        "{name}: Linux {} in a virtual machine, {:.0} s to the command, {:.0} s in all",
-        output.release,
-        output.boot_time.as_secs_f64(),
-        output.total_time.as_secs_f64()
-    );
-    let said = format!("ended with {}\n{}\n{}", output.status, output.stdout, output.stderr);
-    assert!(output.status == 0, "{name} in its guest {said}");
-    assert!(output.stdout.contains("1 passed"), "no test of the name {name}: {said}");
-    for line in output.stdout.lines().filter(|line| line.starts_with(CHECK) || line.starts_with(UNTESTED)) {
-        println!("{line}");
-    }
+    command.env(GUEST, "1")
 }
 
 const CHECK: &str = "check ";

@@ -138,6 +138,7 @@ fn kernel_words(profile: &Profile) -> String {
     let security = match profile.security {
         Security::None => "lsm=landlock,yama,bpf",
         Security::AppArmor => "lsm=landlock,yama,apparmor,bpf apparmor=1",
+        Security::SeLinux => "lsm=landlock,yama,selinux,bpf selinux=1 enforcing=1",
     };
     let init = match profile.init {
         Init::Tiny => "",

@@ -14,6 +14,7 @@ mod dockerd;
 mod events;
 mod exec;
 mod global;
+mod guest;
 mod kill;
 mod list;
 mod pause;

@@ -16,6 +16,7 @@ mount -t tmpfs -o mode=1777,nosuid,nodev shm /dev/shm
 mount -t mqueue mqueue /dev/mqueue
 mount -t securityfs securityfs /sys/kernel/security
 mount -t bpf bpf /sys/fs/bpf
+[ -d /sys/fs/selinux ] && mount -t selinuxfs selinuxfs /sys/fs/selinux
 for link in fd: stdin:/0 stdout:/1 stderr:/2; do ln -sfn "/proc/self/fd${link#*:}" "/dev/${link%%:*}"; done
 for module in virtio_blk ext4 fuse tun; do /run/guest/modprobe $module; done
 chmod 666 /dev/fuse /dev/net/tun
