@@ -39,8 +39,9 @@ pub fn exec(request: &ExecRequest<'_>) -> Result<Planned> {
         command: Command::of(&process.args, &process.env)?,
     };
     let mut draft = Draft::new(request.preserve)?;
-    let (role, outer) = outer(request, process, &spaces, &mut draft)?;
-    join(request, &spaces, &target, &mut draft)?;
+    let early = early(request, &spaces);
+    let (role, outer) = outer(request, process, &spaces, early, &mut draft)?;
+    join(request, &spaces, &target, early, &mut draft)?;
     if process.terminal {
         draft.step("open a terminal", &Step::Stdio { console: false });
     } else {
@@ -81,11 +82,19 @@ pub fn inherit<'a>(process: &'a Process, spec: &Spec) -> Cow<'a, Process> {
     process
 }
 
+/// What is joined before the clone. The right to join a PID namespace is one within a user namespace: who has none
+/// outside gets it by joining both in one call.
+fn early(request: &ExecRequest<'_>, spaces: &Spaces<'_>) -> u64 {
+    let user = if request.machine.capable { 0 } else { CLONE_NEWUSER };
+    if spaces.has(CLONE_NEWPID) { spaces.all() & (CLONE_NEWPID | user) } else { 0 }
+}
+
 /// What comes before the clone, if the shim clones: the processors that the child starts on, and the PID namespace.
 fn outer(
     request: &ExecRequest<'_>,
     process: &Process,
     spaces: &Spaces<'_>,
+    early: u64,
     draft: &mut Draft,
 ) -> Result<(u32, u32)> {
     let affinity = process.exec_cpu_affinity.as_ref();
@@ -102,7 +111,7 @@ fn outer(
     }
     if spaces.has(CLONE_NEWPID) {
         let fd = draft.fd(Wanted::Process(request.pid));
-        draft.step("join the container's PID namespace", &Step::SetNs { fd, flags: CLONE_NEWPID });
+        draft.step("join the container's PID namespace", &Step::SetNs { fd, flags: early });
     }
     Ok((role::PARENT, draft.len()))
 }
@@ -111,6 +120,7 @@ fn join(
     request: &ExecRequest<'_>,
     spaces: &Spaces<'_>,
     target: &Target<'_>,
+    early: u64,
     draft: &mut Draft,
 ) -> Result<()> {
     process::join_cgroup(draft, request.cgroup.tasks);
@@ -123,7 +133,7 @@ fn join(
     if target.needs_proc()? {
         process::open_proc(draft);
     }
-    let flags = spaces.all() & !CLONE_NEWPID;
+    let flags = spaces.all() & !CLONE_NEWPID & !early;
     if flags != 0 {
         let fd = draft.fd(Wanted::Process(request.pid));
         draft.step("join the container's namespaces", &Step::SetNs { fd, flags });

@@ -137,6 +137,9 @@ fn into_a_user_namespace() {
     let by_user =
         steps(&exec(&Case::on(change, user()), json!({"args": ["x"], "cwd": "/", "oomScoreAdj": 1})));
     assert!(!by_user.iter().any(|step| step.starts_with("Sync")));
+    // Without rights outside, both at once: the one gives the right to the other.
+    assert_eq!(by_user[1], "SetNs { fd: 8, flags: 805306368 }");
+    the(&by_user, "SetNs { fd: 8, flags: 67239936 }");
     the(&by_user, "Limit");
     the(&by_user, "oom_score_adj");
 }
