@@ -7,6 +7,7 @@ use cais_runtime::device::{self, Device, DeviceError, DeviceRequest};
 use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Network, Node, Process, Root};
 use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, Program, SeccompError, Target};
 
+use crate::selinux;
 use crate::{
     ContainerRecord, Engine, Error, ErrorKind, MountKind, MountRecord, NetworkRequest, Result,
     SeccompRequest, Ulimit,
@@ -37,6 +38,7 @@ pub(crate) fn assemble(
         mountpoint: engine.store.paths().mountpoint(),
         root: root(engine, record),
         read_only: request.read_only,
+        mount_label: selinux::labels(record).map(|labels| labels.mount),
         hostname: record.hostname.clone(),
         domainname: request.domainname.clone(),
         network,
@@ -78,6 +80,7 @@ pub(crate) fn process(
 ) -> Result<Process> {
     let request = &record.request;
     let capabilities = capabilities(record, warnings)?;
+    warnings.extend(selinux::warning(record));
     Ok(Process {
         args: record.args.clone(),
         env: environment(engine, record, request.tty),
@@ -88,6 +91,7 @@ pub(crate) fn process(
         no_new_privileges: request.security.no_new_privileges,
         seccomp: filter(record, capabilities.effective)?,
         apparmor: request.security.apparmor.clone().filter(|profile| profile != "unconfined"),
+        selinux: selinux::labels(record).map(|labels| labels.process),
         limits: limits(&request.ulimits, warnings)?,
         init: request.init,
         set_groups: !engine.config.single_id,

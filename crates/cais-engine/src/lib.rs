@@ -15,6 +15,7 @@ mod network;
 mod pasta;
 pub mod progress;
 mod resolve;
+mod selinux;
 mod shim;
 mod teardown;
 pub mod verb;

@@ -3,6 +3,9 @@
 use cais_net::hosts::{ExtraHost, HostsFile};
 use cais_net::resolv::{DnsSettings, Reach, ServerSource, resolv_conf};
 
+use rustix::fs::{XattrFlags, setxattr};
+
+use crate::selinux;
 use crate::{ContainerRecord, Engine, Error, ErrorKind, NetworkRequest, Result, RunFacts};
 
 impl Engine {
@@ -17,11 +20,18 @@ impl Engine {
             return Ok(());
         }
         let paths = self.store.paths();
+        let label = selinux::labels(record).map(|labels| labels.mount);
         let write = |path: std::path::PathBuf, text: &str| {
             std::fs::write(&path, text)
                 .and_then(|()| {
                     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
                     std::fs::set_permissions(&path, mode)
+                })
+                .and_then(|()| match &label {
+                    Some(label) => {
+                        Ok(setxattr(&path, selinux::ATTRIBUTE, label.as_bytes(), XattrFlags::empty())?)
+                    }
+                    None => Ok(()),
                 })
                 .map_err(|e| Error::caused(ErrorKind::System, format!("write {}", path.display()), e))
         };

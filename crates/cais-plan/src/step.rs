@@ -56,6 +56,8 @@ enum Step {
         volatile_upper: bool,
         /// Use `user.overlay.` attributes (user namespace).
         userxattr: bool,
+        /// SELinux label of all that is in it, empty = as labelled.
+        context: Str<'a>,
     }
     /// Takes a directory as the root.
     8 BindRoot {

@@ -133,6 +133,8 @@ pub struct Process {
     pub seccomp: Option<Program>,
     /// AppArmor profile entered at the exec.
     pub apparmor: Option<String>,
+    /// SELinux label taken at the exec.
+    pub selinux: Option<String>,
     /// Resource limits.
     pub limits: Vec<Limit>,
     /// An init stands between.
@@ -150,6 +152,8 @@ pub struct Launch {
     pub root: Root,
     /// Mount the root read-only.
     pub read_only: bool,
+    /// SELinux label of the root and of what is mounted anew.
+    pub mount_label: Option<String>,
     /// Host name; `None` leaves it (host's UTS namespace is never shared here).
     pub hostname: String,
     /// NIS domain.

@@ -158,6 +158,9 @@ pub fn exec_namespaces(rootless: bool) -> u64 {
     CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP | user
 }
 
+/// File systems whose files take the mount label; the others are labelled by the policy.
+const LABELLED: [&str; 2] = ["tmpfs", "devpts"];
+
 /// A mount whose tree is already open.
 struct Attach<'a> {
     slot: u32,
@@ -245,6 +248,7 @@ impl<'a> Planner<'a> {
                     work: path("the work directory", work)?,
                     volatile_upper: *volatile_upper,
                     userxattr: launch.rootless,
+                    context: text("the mount label", launch.mount_label.as_deref().unwrap_or_default())?,
                 };
                 self.steps.push("mount the layers as the root", &step);
             }
@@ -260,7 +264,9 @@ impl<'a> Planner<'a> {
         options: &[&str],
         optional: bool,
     ) -> Result<()> {
-        let options = join_strings(options);
+        let label = self.launch.mount_label.as_ref().filter(|_| LABELLED.contains(&fstype));
+        let label = label.map(|label| format!("context={label}"));
+        let options = join_strings(options.iter().copied().chain(label.as_deref()));
         let step = Step::Mount {
             fstype: text("a file system type", fstype)?,
             source: text("a mount source", fstype)?,

@@ -169,8 +169,9 @@ impl<'a> Child<'a> {
             Step::LoopbackUp {} => plain(loopback_up()),
             Step::OpenTree { source, slot, recursive } => self.open_tree(source, slot, recursive),
             Step::PrivateMounts {} => plain(private_mounts()),
-            Step::OverlayRoot { at, lowers, upper, work, volatile_upper, userxattr } => {
-                let stack = Overlay { lowers, upper: upper.0, work: work.0, volatile_upper, userxattr };
+            Step::OverlayRoot { at, lowers, upper, work, volatile_upper, userxattr, context } => {
+                let (upper, work, context) = (upper.0, work.0, context.0);
+                let stack = Overlay { lowers, upper, work, volatile_upper, userxattr, context };
                 self.root = plain(mounts::overlay_at(at.0, stack))?;
                 Ok(())
             }

@@ -247,6 +247,8 @@ pub struct Overlay<'a> {
     pub volatile_upper: bool,
     /// `user.overlay.` attributes.
     pub userxattr: bool,
+    /// SELinux label of everything, empty = none.
+    pub context: &'a [u8],
 }
 
 /// Mounts an overlay on the host directory `at` and opens its root. Kernels before 6.5 lack `lowerdir+`: there
@@ -297,6 +299,9 @@ fn configure_overlay(fs: i32, stack: Overlay<'_>) -> Result<i32> {
     }
     if stack.userxattr {
         sys::fsconfig_flag(fs, c"userxattr".to_bytes())?;
+    }
+    if !stack.context.is_empty() {
+        sys::fsconfig_string(fs, c"context".to_bytes(), stack.context)?;
     }
     sys::fsconfig_create(fs)?;
     sys::fsmount(fs, 0)
@@ -383,6 +388,12 @@ impl Options {
         }
         if stack.userxattr {
             self.put(b",userxattr")?;
+        }
+        if !stack.context.is_empty() {
+            // A level has commas.
+            self.put(b",context=\"")?;
+            self.put(stack.context)?;
+            self.put(b"\"")?;
         }
         Ok(())
     }

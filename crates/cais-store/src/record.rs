@@ -185,8 +185,40 @@ pub struct SecurityRequest {
     pub apparmor: Option<String>,
     /// `label=disable`: no SELinux label.
     pub label_disable: bool,
+    /// `label=user:…` and its like.
+    pub label: LabelRequest,
     /// `systempaths=unconfined`: nothing masked or read-only.
     pub unmask: bool,
+}
+
+/// Parts of SELinux labels that are asked for; all empty is no label.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LabelRequest {
+    /// Of the process and the files.
+    pub user: Option<String>,
+    /// Of the process.
+    pub role: Option<String>,
+    /// Type of the process.
+    pub kind: Option<String>,
+    /// Of the process and the files.
+    pub level: Option<String>,
+    /// Type of the files.
+    pub file_kind: Option<String>,
+}
+
+impl LabelRequest {
+    /// The part with this name in `label=NAME:VALUE`; `None` for another name.
+    pub fn part(&mut self, name: &str) -> Option<&mut Option<String>> {
+        match name {
+            "user" => Some(&mut self.user),
+            "role" => Some(&mut self.role),
+            "type" => Some(&mut self.kind),
+            "level" => Some(&mut self.level),
+            "filetype" => Some(&mut self.file_kind),
+            _ => None,
+        }
+    }
 }
 
 /// Which seccomp filter a container gets.

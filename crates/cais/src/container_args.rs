@@ -154,7 +154,7 @@ pub struct ContainerArgs {
     /// The first argument is a directory to run, not an image.
     #[arg(long)]
     pub rootfs: bool,
-    /// Security options (seccomp=, no-new-privileges, apparmor=, label=disable, systempaths=unconfined).
+    /// Security options (seccomp=, no-new-privileges, apparmor=, label=, systempaths=unconfined).
     #[arg(long, value_name = "OPTION")]
     pub security_opt: Vec<String>,
     /// Size of /dev/shm.

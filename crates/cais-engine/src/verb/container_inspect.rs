@@ -70,6 +70,7 @@ impl Engine {
 /// The whole document.
 fn document(view: &ContainerView, around: &Surroundings) -> Value {
     let record = &view.record;
+    let labels = crate::selinux::labels(record);
     let mut document = json!({
         "Id": record.id,
         "Created": record.created,
@@ -85,8 +86,8 @@ fn document(view: &ContainerView, around: &Surroundings) -> Value {
         "RestartCount": 0,
         "Driver": DRIVER,
         "Platform": "linux",
-        "MountLabel": "",
-        "ProcessLabel": "",
+        "MountLabel": labels.as_ref().map_or("", |labels| labels.mount.as_str()),
+        "ProcessLabel": labels.as_ref().map_or("", |labels| labels.process.as_str()),
         "AppArmorProfile": record.request.security.apparmor.as_deref().unwrap_or_default(),
         "ExecIDs": null,
         "HostConfig": host_config::document(record),

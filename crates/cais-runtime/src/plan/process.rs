@@ -24,6 +24,10 @@ pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
         let step = Step::ExecLabel { file: Str(b"exec"), label };
         steps.push(format!("apply the AppArmor profile {profile}"), &step);
     }
+    if let Some(label) = &process.selinux {
+        let step = Step::ExecLabel { file: Str(b"exec"), label: text("the SELinux label", label)? };
+        steps.push(format!("set the SELinux label {label}"), &step);
+    }
     let caps = &process.capabilities;
     steps.push("drop capabilities from the bounding set", &Step::Bounding { keep: caps.bounding.bits() });
     // Without no_new_privs a filter needs CAP_SYS_ADMIN, which is about to go; with it, as late as possible.

@@ -31,6 +31,7 @@ fn process() -> Process {
             listener: false,
         }),
         apparmor: None,
+        selinux: None,
         limits: vec![Limit { resource: 7, soft: 10, hard: 20 }],
         init: true,
         set_groups: true,
@@ -58,6 +59,7 @@ fn launch() -> Launch {
             volatile_upper: true,
         },
         read_only: true,
+        mount_label: None,
         hostname: "box".into(),
         domainname: None,
         network: Network::Own,
@@ -179,6 +181,39 @@ fn with_no_new_privileges_the_filter_comes_last() {
 fn privileged_containers_are_not_masked() {
     let words = words(&container(&Launch { confined: false, ..launch() }).expect("plans").steps);
     assert!(!words.iter().any(|w| w == "Mask" || w == "ReadOnlyPath"), "{words:#?}");
+}
+
+#[test]
+fn labels_are_given_to_what_is_mounted_and_executed() {
+    let mut launch = launch();
+    let planned = |launch: &Launch| {
+        let bytes = container(launch).expect("plans").steps.finish(&Setup::NONE);
+        let plan = Plan::parse(&bytes).expect("decodes");
+        let mut labelled = Vec::new();
+        for step in plan.steps().map(|step| step.expect("decodes")) {
+            match step {
+                Step::OverlayRoot { context: Str(b"u:r:f:s0:c1,c2"), .. } => labelled.push("root".to_owned()),
+                Step::Mount { target, options, .. }
+                    if options.iter().any(|o| o == b"context=u:r:f:s0:c1,c2") =>
+                {
+                    labelled.push(String::from_utf8_lossy(target.0).into_owned());
+                }
+                Step::ExecLabel { file: Str(b"exec"), label: Str(b"u:r:p:s0") } => {
+                    labelled.push("exec".to_owned())
+                }
+                _ => {}
+            }
+        }
+        labelled
+    };
+    assert_eq!(planned(&launch), [""; 0]);
+    launch.mount_label = Some("u:r:f:s0:c1,c2".to_owned());
+    launch.process.selinux = Some("u:r:p:s0".to_owned());
+    let labelled = planned(&launch);
+    for place in ["root", "/dev", "/dev/pts", "/dev/shm", "exec"] {
+        assert!(labelled.iter().any(|one| one == place), "{place} in {labelled:?}");
+    }
+    assert!(!labelled.iter().any(|one| one == "/proc" || one == "/sys"), "{labelled:?}");
 }
 
 #[test]

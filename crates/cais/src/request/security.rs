@@ -38,8 +38,12 @@ pub(super) fn options(texts: &[String], caller: &Caller<'_>) -> Result<SecurityR
                 security.apparmor = Some(profile.to_owned())
             }
             ("label", Some("disable")) => security.label_disable = true,
-            ("label", Some(_)) => {
-                return Err(format!("{text}: SELinux labels other than label=disable are not supported yet"));
+            ("label", Some(value)) => {
+                let (name, value) = value.split_once(':').unwrap_or((value, ""));
+                let part = security.label.part(name).filter(|_| !value.is_empty());
+                *part.ok_or_else(|| {
+                    format!("{text}: expected label=disable or label=user|role|type|level|filetype:VALUE")
+                })? = Some(value.to_owned());
             }
             ("systempaths", Some("unconfined")) => security.unmask = true,
             ("mask" | "unmask", _) => {

@@ -425,7 +425,13 @@ fn security() {
     refuse(&["--security-opt", "seccomp=none.json"], "seccomp profile none.json: ");
     refuse(&["--security-opt", "seccomp=broken.json"], "seccomp profile broken.json: ");
     refuse(&["--security-opt", "mask=/proc"], "not supported yet");
-    refuse(&["--security-opt", "label=type:x"], "SELinux");
+    expect(
+        &["--security-opt", "label=type:x_t", "--security-opt", "label:level:s0:c1,c2"],
+        s(|s| (s.label.kind, s.label.level) = (Some("x_t".into()), Some("s0:c1,c2".into()))),
+    );
+    for wrong in ["label=type", "label=type:", "label=nested", "label=colour:red"] {
+        refuse(&["--security-opt", wrong], "expected label=disable or");
+    }
     refuse(&["--security-opt", "x"], "invalid option");
     expect(&["--cap-add", "net_admin,CAP_SYS_TIME", "--cap-drop", "all"], |r| {
         r.cap_add = texts(&["NET_ADMIN", "CAP_SYS_TIME"]);
