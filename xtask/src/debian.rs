@@ -22,6 +22,8 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("gzip", "gzip", "gzip archives"),
     ("mke2fs", "e2fsprogs", "everything in virtual machines: cgroup v2, AppArmor"),
     ("xz", "xz-utils", "kernels whose modules are packed with it"),
+    ("secilc", "secilc", "SELinux"),
+    ("criu", "criu", "checkpoint and restore"),
     #[cfg(target_arch = "x86_64")]
     ("qemu-system-x86_64", "qemu-system-x86", "everything in virtual machines: cgroup v2, AppArmor"),
 ];
@@ -42,12 +44,18 @@ pub(crate) fn install() -> Result<bool> {
     match apt_get() {
         Some(prefix) => {
             println!("installing {}", names.join(" "));
-            let line = format!("{prefix} install -y -qq --no-install-recommends {}", names.join(" "));
-            let (program, rest) = line.split_once(' ').unwrap_or((&line, ""));
-            let install = || shell::command(program, rest);
-            if !shell::succeeds(install().env("DEBIAN_FRONTEND", "noninteractive"))? {
-                update()?;
-                shell::succeeds(install().env("DEBIAN_FRONTEND", "noninteractive"))?;
+            let install = |names: &str| {
+                let line = format!("{prefix} install -y -qq --no-install-recommends {names}");
+                let (program, rest) = line.split_once(' ').unwrap_or((&line, ""));
+                shell::succeeds(shell::command(program, rest).env("DEBIAN_FRONTEND", "noninteractive"))
+            };
+            let all = names.join(" ");
+            let done = install(&all)? || (update()? && install(&all)?);
+            if !done {
+                // One that this release has not got must not keep the others away.
+                for name in names {
+                    install(name)?;
+                }
             }
             missing = self::missing();
         }

@@ -8,6 +8,7 @@ mod it {
     mod exec;
     mod foreground;
     mod groups;
+    mod guest;
     mod hooks;
     mod lifecycle;
     mod namespaces;

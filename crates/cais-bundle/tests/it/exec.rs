@@ -74,7 +74,7 @@ fn detached_with_a_pid_file() {
     let request = ExecRequest {
         detach: true,
         pid_file: Some(path.clone()),
-        ..request(&["sh", "-c", "touch /ready; exec sleep 999"], json!({}))
+        ..request(&["sh", "-c", ": >/ready; exec sleep 999"], json!({}))
     };
     assert_eq!(world.runtime.exec(&request).expect("exec"), 0);
     let pid: i32 = std::fs::read_to_string(&path).expect("read").parse().expect("a number");

@@ -26,7 +26,9 @@ fn main() -> ExitCode {
         }
     }
     let Some(program) = args.next() else {
-        eprintln!("usage: cais-guest [--apparmor|--selinux] [--systemd] [--user] [--limit=SECONDS] COMMAND [ARG...]");
+        eprintln!(
+            "usage: cais-guest [--apparmor|--selinux] [--systemd] [--user] [--limit=SECONDS] COMMAND [ARG...]"
+        );
         return ExitCode::from(125);
     };
     let Some(guest) = Guest::find() else { return ExitCode::from(125) };

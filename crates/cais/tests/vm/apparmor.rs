@@ -6,6 +6,16 @@ use std::path::{Path, PathBuf};
 use cais_test::Cais;
 use cais_test::process::Invocation;
 use cais_test::vm::{Check, leave_out};
+use serde_json::{Value, json};
+
+use crate::bed::Bed;
+
+/// Of `cais runtime`; the profile is loaded before.
+pub(crate) const RUNTIME_CHECKS: &[Check<Bed>] = &[
+    ("runtime: a profile is entered and obeyed", profile),
+    ("runtime: exec has the container's profile or its own", exec),
+    ("runtime: an unknown profile is one clear error", unknown_profile),
+];
 
 pub(crate) const CHECKS: &[Check<Cais>] = &[
     ("info names AppArmor", info),
@@ -21,6 +31,11 @@ const PROFILE: &str = "profile cais-vm flags=(attach_disconnected,mediate_delete
   signal,
   unix,
   deny /etc/hostname-of-image r,
+}
+profile cais-vm-other flags=(attach_disconnected,mediate_deleted) {
+  file,
+  signal,
+  deny /etc/passwd r,
 }
 ";
 
@@ -92,4 +107,67 @@ fn confined(cais: &Cais) {
     let init = cais.ok(&format!("run --rm --init {option} -u 1000 busybox cat /proc/self/attr/current"));
     assert_eq!(init, "cais-vm (enforce)", "also below an init and as an ordinary user");
     cais.ok("rm -f confined");
+}
+
+/// Starts a container that sleeps in a profile.
+fn sleeper(bed: &Bed, id: &str, change: impl FnOnce(&mut Value)) {
+    bed.bundle(id, &["sleep", "1000"]).change(|config| {
+        config["process"]["apparmorProfile"] = json!("cais-vm");
+        change(config);
+    });
+    bed.run_detached(id);
+}
+
+fn label_of(pid: i64) -> String {
+    fs::read_to_string(format!("/proc/{pid}/attr/apparmor/current")).unwrap().trim().to_owned()
+}
+
+fn profile(bed: &Bed) {
+    if !load() {
+        return;
+    }
+    let script = "cat /proc/self/attr/current; cat /etc/hostname-of-image || echo denied";
+    let run = |id: &str, change: &dyn Fn(&mut Value)| {
+        bed.bundle(id, &["sh", "-c", script]).change(|config| {
+            config["process"]["apparmorProfile"] = json!("cais-vm");
+            change(config);
+        });
+        bed.run(id).code(0).stdout_text()
+    };
+    assert_eq!(run("a1", &|_| ()), "cais-vm (enforce)\ndenied");
+    let with_privileges = |config: &mut Value| config["process"]["noNewPrivileges"] = json!(false);
+    assert_eq!(run("a2", &with_privileges), "cais-vm (enforce)\ndenied");
+    let as_user = |config: &mut Value| config["process"]["user"] = json!({"uid": 1000, "gid": 1000});
+    assert_eq!(run("a3", &as_user), "cais-vm (enforce)\ndenied");
+    let unconfined = |config: &mut Value| config["process"]["apparmorProfile"] = json!("unconfined");
+    assert_eq!(run("a4", &unconfined), "unconfined\nimage");
+    // Without a procfs of its own: what is written goes through a private one.
+    let hidden = |config: &mut Value| {
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/proc");
+        config["linux"]["maskedPaths"] = json!([]);
+        config["linux"]["readonlyPaths"] = json!([]);
+    };
+    sleeper(bed, "a5", hidden);
+    assert_eq!(label_of(bed.pid("a5")), "cais-vm (enforce)");
+    bed.ok("delete --force a5");
+}
+
+fn exec(bed: &Bed) {
+    if !load() {
+        return;
+    }
+    sleeper(bed, "a6", |_| ());
+    let script = "cat /proc/self/attr/current; cat /etc/hostname-of-image || echo denied; cat /etc/passwd >/dev/null || echo none";
+    let show = |flags: &str| bed.cmd("exec").args(flags).args("a6 sh -c").arg(script).output().stdout_text();
+    assert_eq!(show(""), "cais-vm (enforce)\ndenied", "the container's");
+    assert_eq!(show("--apparmor cais-vm-other --no-new-privs=false"), "cais-vm-other (enforce)\nimage\nnone");
+    bed.cmd("exec --apparmor no-such-profile a6 true").output().code(255).says("no-such-profile");
+    bed.ok("delete --force a6");
+}
+
+fn unknown_profile(bed: &Bed) {
+    bed.bundle("a7", &["true"])
+        .change(|config| config["process"]["apparmorProfile"] = json!("no-such-profile"));
+    bed.run("a7").code(1).says("no-such-profile").one_clear_error();
+    bed.assert_gone("a7");
 }

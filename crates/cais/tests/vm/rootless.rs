@@ -48,6 +48,11 @@ impl Tester {
         tester
     }
 
+    /// The group that is delegated.
+    pub(crate) fn cgroup(&self) -> &'static str {
+        self.cgroup
+    }
+
     fn load(&self, name: &str, image: &cais_test::Image) {
         let archive = Path::new(TESTER_HOME).join("image.tar");
         image.build().write_docker_archive(&archive, &[&format!("{name}:latest")]).unwrap();

@@ -11,6 +11,7 @@ use super::systemd::Value;
 use super::systemd::tests::Played;
 use super::*;
 
+mod guest;
 mod systemd;
 mod v1;
 mod v2;
