@@ -12,6 +12,8 @@ mod criu;
 mod descriptor;
 mod error;
 mod filter;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod hooks;
 mod launch;

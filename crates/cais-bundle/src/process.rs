@@ -22,7 +22,7 @@ pub(crate) struct Identity {
 
 /// What `/proc/PID/stat` says of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stat {
+pub(crate) struct Stat {
     state: u8,
     start: u64,
 }
@@ -52,7 +52,7 @@ impl Identity {
 }
 
 /// The name in parentheses may hold anything, parentheses and line ends too: the last one counts.
-fn parse(text: &[u8]) -> Option<Stat> {
+pub(crate) fn parse(text: &[u8]) -> Option<Stat> {
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();

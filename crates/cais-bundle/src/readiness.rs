@@ -67,8 +67,7 @@ pub(crate) fn pass_on(socket: &OwnedFd, to: &Path, pid: i32, pidfd: &OwnedFd) ->
             return Ok(());
         }
         let length = rustix::io::read(socket, &mut buffer).map_err(|e| failed(e.into()))?;
-        let line = buffer[..length].split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY="));
-        if let Some(line) = line {
+        if let Some(line) = ready(&buffer[..length]) {
             break line.to_vec();
         }
     };
@@ -77,6 +76,11 @@ pub(crate) fn pass_on(socket: &OwnedFd, to: &Path, pid: i32, pidfd: &OwnedFd) ->
         send_with(&caller, &[&message[..], b"\n"].concat(), &[]).map_err(failed)?;
     }
     barrier(&caller).map_err(failed)
+}
+
+/// The line of a container's message that tells its readiness.
+pub(crate) fn ready(message: &[u8]) -> Option<&[u8]> {
+    message.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"READY="))
 }
 
 /// Waits until systemd has read everything: it closes the pipe that goes with the message, sd_notify_barrier(3).

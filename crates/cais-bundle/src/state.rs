@@ -89,6 +89,20 @@ pub(crate) struct Listener {
 }
 
 impl Record {
+    /// Reads what [`StateDir::write`] wrote.
+    ///
+    /// # Errors
+    /// For what is no record, and for pids that stand for more than one process.
+    pub(crate) fn parse(text: &[u8]) -> serde_json::Result<Record> {
+        let record: Record = serde_json::from_slice(text)?;
+        match record.init {
+            Some(Identity { pid: ..=0, .. }) => {
+                Err(serde::de::Error::custom("init.pid is the number of no process"))
+            }
+            _ => Ok(record),
+        }
+    }
+
     /// The state as the specification words it.
     pub(crate) fn state(&self, status: Status) -> State {
         State {
@@ -248,7 +262,7 @@ impl StateDir {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => Error::NotFound,
             _ => Error::system(format!("read {}", path.display()), e),
         })?;
-        serde_json::from_slice(&text).map_err(|source| Error::State { path, source })
+        Record::parse(&text).map_err(|source| Error::State { path, source })
     }
 
 

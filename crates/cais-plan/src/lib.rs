@@ -83,3 +83,44 @@ impl<'a> Iterator for Steps<'a> {
         Some(step)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Word;
+
+    /// xorshift: the same bytes each time, and no dependency of a crate that the shim is made of.
+    fn bytes(seed: &mut u64, length: usize) -> alloc::vec::Vec<u8> {
+        let mut next = || {
+            *seed ^= *seed << 13;
+            *seed ^= *seed >> 7;
+            *seed ^= *seed << 17;
+            *seed
+        };
+        // Small numbers are those that mean something.
+        (0..length).map(|_| if next() % 3 == 0 { (next() % 256) as u8 } else { (next() % 3) as u8 }).collect()
+    }
+
+    extern crate alloc;
+
+    #[test]
+    fn any_bytes() {
+        let mut seed = 0x9e37_79b9_7f4a_7c15;
+        for round in 0..20_000 {
+            let random = bytes(&mut seed, round % 700);
+            let plan = [&MAGIC.to_ne_bytes(), &u64::MAX.to_ne_bytes(), random.as_slice()].concat();
+            for bytes in [&random, &plan] {
+                if let Ok(plan) = Plan::parse(bytes) {
+                    assert!(plan.steps().count() <= bytes.len());
+                }
+            }
+            for line in random.split(|byte| *byte < 2) {
+                let _ = (passwd::parse_user(line), passwd::parse_group(line));
+            }
+            for kind in *b"PYNF?" {
+                let word = Word::parse(&[&[kind], random.as_slice()].concat());
+                assert!(!matches!(word, Some(Word::Cloned { pid: ..=0 })));
+            }
+        }
+    }
+}

@@ -85,3 +85,50 @@ pub mod detail {
 
 /// Index that [`FAILED`] carries when no step is to blame.
 pub const NO_STEP: u32 = u32::MAX;
+
+/// What a container's first process says to the runtime, or to the starter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    /// [`CLONED`].
+    Cloned {
+        /// Never 0 or less: those stand for more than one process.
+        pid: i32,
+    },
+    /// [`POINT`].
+    Point {
+        /// One of [`sync`], or an unknown one.
+        word: u32,
+    },
+    /// [`LISTENER`].
+    Listener,
+    /// [`FAILED`].
+    Failed {
+        /// Which step, or [`NO_STEP`].
+        index: u32,
+        /// errno.
+        errno: i32,
+        /// See [`detail`].
+        detail: u32,
+    },
+}
+
+impl Word {
+    /// Reads a packet; `None` for what is none of these. What follows the fixed part is not looked at.
+    #[must_use]
+    pub fn parse(packet: &[u8]) -> Option<Word> {
+        let (kind, payload) = packet.split_first()?;
+        let word = |at: usize| -> Option<u32> {
+            Some(u32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?))
+        };
+        match *kind {
+            CLONED => {
+                let pid = i32::try_from(word(0)?).ok()?;
+                (pid > 0).then_some(Word::Cloned { pid })
+            }
+            POINT => Some(Word::Point { word: word(0)? }),
+            LISTENER => Some(Word::Listener),
+            FAILED => Some(Word::Failed { index: word(0)?, errno: word(4)? as i32, detail: word(8)? }),
+            _ => None,
+        }
+    }
+}

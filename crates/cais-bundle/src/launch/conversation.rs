@@ -70,26 +70,18 @@ impl Conversation {
         let mut buffer = [0_u8; 64];
         let (length, fd) =
             receive(&self.socket, &mut buffer).map_err(|e| Error::system("hear the first process", e))?;
-        let payload = buffer.get(1..length).unwrap_or_default();
-        let word = |at: usize| -> Option<u32> {
-            Some(u32::from_ne_bytes(payload.get(at..at + 4)?.try_into().ok()?))
-        };
         if length == 0 {
             return Ok(Word::End);
         }
-        let understood = match (buffer[0], fd) {
-            (wire::CLONED, Some(pidfd)) => word(0).map(|pid| Word::Cloned(pid as i32, pidfd)),
-            (wire::LISTENER, Some(listener)) => Some(Word::Listener(listener)),
-            (wire::POINT, _) => match word(0) {
-                Some(sync::SETUP) => Some(Word::Setup),
-                Some(sync::HOOKS) => Some(Word::Hooks),
-                Some(sync::READY) => Some(Word::Ready),
-                _ => None,
-            },
-            (wire::FAILED, _) => word(0)
-                .zip(word(4))
-                .zip(word(8))
-                .map(|((index, errno), detail)| Word::Failed(Failed { index, errno: errno as i32, detail })),
+        let understood = match (wire::Word::parse(&buffer[..length]), fd) {
+            (Some(wire::Word::Cloned { pid }), Some(pidfd)) => Some(Word::Cloned(pid, pidfd)),
+            (Some(wire::Word::Listener), Some(listener)) => Some(Word::Listener(listener)),
+            (Some(wire::Word::Point { word: sync::SETUP }), _) => Some(Word::Setup),
+            (Some(wire::Word::Point { word: sync::HOOKS }), _) => Some(Word::Hooks),
+            (Some(wire::Word::Point { word: sync::READY }), _) => Some(Word::Ready),
+            (Some(wire::Word::Failed { index, errno, detail }), _) => {
+                Some(Word::Failed(Failed { index, errno, detail }))
+            }
             _ => None,
         };
         understood.ok_or(Error::Message)
@@ -143,8 +135,13 @@ mod tests {
         send_with(&theirs, &packet(wire::FAILED, &[5, 2, 8]), &[]).unwrap();
         let Word::Failed(failed) = ours.next().unwrap() else { panic!("not failed") };
         assert_eq!(failed, Failed { index: 5, errno: 2, detail: 8 });
-        for bad in [packet(wire::CLONED, &[7]), packet(wire::POINT, &[99]), vec![wire::FAILED, 1], vec![b'?']]
-        {
+        for bad in [
+            packet(wire::CLONED, &[7]),
+            packet(wire::POINT, &[]),
+            packet(wire::POINT, &[99]),
+            vec![wire::FAILED, 1],
+            vec![b'?'],
+        ] {
             send_with(&theirs, &bad, &[]).unwrap();
             assert!(matches!(ours.next(), Err(Error::Message)), "{bad:?}");
         }

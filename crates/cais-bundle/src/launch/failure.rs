@@ -32,7 +32,7 @@ impl<'a> Blame<'a> {
             let at = index.checked_sub(late.first);
             let sentence =
                 at.and_then(|at| late.sentences.get(at)).map_or("start the container", String::as_str);
-            let last = index + 1 == late.first + late.sentences.len();
+            let last = at.is_some_and(|at| at + 1 == late.sentences.len());
             (sentence.to_owned(), if last { Subject::Exec } else { Subject::Process })
         };
         Blame { command: &late.command, step: Box::new(step) }

@@ -20,7 +20,7 @@ use cais_runtime::embedded::SHIM;
 use cais_sys::spawn::{reap, sealed_memfd, spawn, spawn_into};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-pub(crate) use conversation::{Conversation, Word, is_refusal};
+pub(crate) use conversation::{Conversation, Failed, Word, is_refusal};
 pub(crate) use failure::{Blame, blame};
 pub(crate) use setup::set_up;
 
