@@ -90,6 +90,11 @@ impl Criu {
     }
 }
 
+/// A directory of images or logs for criu, which looks for them from other directories than ours.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|e| Error::system(format!("find {}", path.display()), e))
+}
+
 /// The network namespace that was joined stays outside of the images.
 pub(crate) fn joins_network(spec: &Spec) -> bool {
     matches!(namespace(spec, NamespaceType::Network), Some(Some(_)))

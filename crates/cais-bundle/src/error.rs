@@ -228,7 +228,7 @@ pub enum Error {
         source: io::Error,
     },
     /// The command exists, what it needs does not.
-    #[error("exec: {command:?}: its interpreter or dynamic loader: no such file or directory")]
+    #[error("exec {command}: no such file or directory")]
     NoInterpreter {
         /// As configured.
         command: String,
@@ -292,11 +292,11 @@ pub enum HookFailure {
     Exit {
         /// The code.
         code: i32,
-        /// What it wrote, as `, stdout: …, stderr: …`; empty where that went elsewhere.
+        /// What it wrote, as `, stdout: …, stderr: …`, or `, output: …` of hooks inside; empty where it was silent.
         output: String,
     },
     /// A signal ended it.
-    #[error("signal {signal}{output}")]
+    #[error("signal {signal}{}{output}", signal_words(*.signal))]
     Signal {
         /// The number.
         signal: i32,
@@ -365,6 +365,18 @@ pub(crate) fn plain(error: &io::Error) -> String {
     let words = text.split(" (os error").next().unwrap_or(&text);
     let mut chars = words.chars();
     chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}
+
+/// The signals that end a hook, in the words of Go, which callers know from runc.
+fn signal_words(signal: i32) -> &'static str {
+    match signal {
+        6 => ": aborted",
+        9 => ": killed",
+        11 => ": segmentation fault",
+        15 => ": terminated",
+        31 => ": bad system call",
+        _ => "",
+    }
 }
 
 /// An error with all its sources.

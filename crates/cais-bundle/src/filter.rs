@@ -40,6 +40,12 @@ impl Compiled {
         }))
     }
 
+    /// For the log, in runc's words and as runc counts them: without TSYNC.
+    pub(crate) fn flags_told(&self) -> String {
+        const TSYNC: u32 = 1;
+        format!("seccomp filter flags: {}", self.flags & !TSYNC)
+    }
+
     /// As the planner takes it.
     pub(crate) fn as_filter(&self) -> Filter<'_> {
         Filter { program: &self.program, flags: self.flags, listener: self.listener }

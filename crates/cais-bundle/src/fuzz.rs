@@ -28,7 +28,7 @@ pub fn state(text: &[u8]) {
         assert!(state.pid.is_none_or(|pid| pid > 0), "a signal to it would go to several processes");
     }
     for index in [0, 1, record.late.first as u32, u32::MAX] {
-        let failed = Failed { index, errno: 2, detail: wire::detail::HOOK };
+        let failed = Failed { index, errno: 2, detail: wire::detail::HOOK, said: String::new() };
         assert!(!blame(failed, &Blame::kept(&record.late)).to_string().is_empty());
     }
     let Ok(written) = serde_json::to_vec(&record) else { panic!("it cannot be written") };
@@ -47,7 +47,8 @@ pub fn message(bytes: &[u8]) {
         0 => match wire::Word::parse(bytes) {
             Some(wire::Word::Cloned { pid }) => assert!(pid > 0),
             Some(wire::Word::Failed { index, errno, detail }) => {
-                let failed = Failed { index, errno, detail };
+                let said = String::from_utf8_lossy(bytes).into_owned();
+                let failed = Failed { index, errno, detail, said };
                 let Ok(planned) = plan_of(&crate::template(false), Variant::PLAIN) else { return };
                 assert!(!blame(failed, &Blame::planned(&planned, "sh")).to_string().is_empty());
             }
@@ -145,7 +146,7 @@ fn plan_of(spec: &Spec, variant: Variant) -> Result<Planned, plan::PlanError> {
         no_pivot: odd,
         no_new_keyring: odd,
         preserve: if odd { 3 } else { 0 },
-        waits: !odd,
+        begin: if odd { plan::Begin::AfterGo } else { plan::Begin::ByStart },
     })
 }
 
@@ -161,6 +162,7 @@ fn plan_of_exec(spec: &Spec, variant: Variant) -> Option<Result<Planned, plan::P
         seccomp: None,
         no_new_keyring: variant.odd,
         preserve: 1,
+        waits: process.terminal && variant.odd,
     }))
 }
 

@@ -201,7 +201,7 @@ mod tests {
         );
         assert_eq!(
             failure(shell("kill -9 $$")),
-            "error running prestart hook #1: signal 9, stdout: , stderr: "
+            "error running prestart hook #1: signal 9: killed, stdout: , stderr: "
         );
         let missing = Hook { path: "/no/such/hook".to_owned(), ..Hook::default() };
         assert_eq!(

@@ -14,7 +14,7 @@ use crate::state::Listener;
 /// # Errors
 /// When nobody listens there.
 pub(crate) fn send(to: &Listener, state: State, pid: i32, listener: OwnedFd) -> Result<()> {
-    let operation = || format!("send the seccomp listener to {}", to.path.display());
+    let operation = || format!("failed to connect with seccomp agent at {}", to.path.display());
     let message = ContainerProcessState {
         oci_version: state.oci_version.clone(),
         fds: vec![ContainerProcessState::SECCOMP_FD.to_owned()],

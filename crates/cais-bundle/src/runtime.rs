@@ -16,6 +16,7 @@ pub struct Runtime {
     pub(crate) config: Config,
     pub(crate) caller: Caller,
     warnings: Mutex<Vec<String>>,
+    notes: Mutex<Vec<String>>,
 }
 
 /// A container, for lists.
@@ -37,12 +38,21 @@ impl Runtime {
     /// # Errors
     /// Without procfs.
     pub fn new(config: Config) -> Result<Runtime> {
-        Ok(Runtime { config, caller: Caller::look()?, warnings: Mutex::default() })
+        Ok(Runtime { config, caller: Caller::look()?, warnings: Mutex::default(), notes: Mutex::default() })
     }
 
     /// Sentences about what was done differently than asked for, since the last call.
     pub fn take_warnings(&self) -> Vec<String> {
         std::mem::take(&mut *self.warnings.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What was reached on the way, since the last call. The words are runc's, whose log is searched for them.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut *self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn note(&self, note: impl Into<String>) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note.into());
     }
 
     pub(crate) fn warn(&self, warnings: impl IntoIterator<Item = String>) {

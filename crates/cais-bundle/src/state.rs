@@ -265,7 +265,6 @@ impl StateDir {
         Record::parse(&text).map_err(|source| Error::State { path, source })
     }
 
-
     /// The configuration as it was given.
     pub(crate) fn read_config(&self) -> Result<Spec> {
         let path = self.path.join(CONFIG);

@@ -253,10 +253,16 @@ enum Step {
         path: Str<'a>,
         /// argv.
         args: Strings<'a>,
-        /// envp.
+        /// envp; the word `HOME` becomes the variable with the user's home directory.
         env: Strings<'a>,
         /// It is killed after that, 0 = never.
         timeout_ms: u64,
+        /// Filter of system calls that it runs under, as in `SeccompFilter`; empty = none.
+        filter: Bytes<'a>,
+        /// `SECCOMP_FILTER_FLAG_*`.
+        filter_flags: u32,
+        /// The filter has a listener.
+        listener: bool,
     }
     /// Closes everything but the listener and waits for the start: from here on the starter's connection is told.
     39 WaitStart {}
@@ -371,7 +377,7 @@ enum Step {
     }
     /// sched_setaffinity(2).
     53 Affinity {
-        /// Bit mask of CPUs, an array of u64.
+        /// Bit mask of CPUs, an array of u64; empty = all that the control group allows, as far as may be.
         mask: Bytes<'a>,
     }
     /// set_mempolicy(2).
@@ -465,5 +471,12 @@ enum Step {
     }
     /// chroot(2) into the root, for a container without a mount namespace.
     67 Chroot {}
+    /// Changes options of the file system that is mounted on a target; what is not named stays.
+    68 Reconfigure {
+        /// Path in the container.
+        target: Str<'a>,
+        /// `key=value` and flags.
+        options: Strings<'a>,
+    }
 }
 }

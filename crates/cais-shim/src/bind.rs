@@ -84,7 +84,8 @@ pub fn change(fd: i32, recursive: bool, set: u64, clear: u64) -> Result<()> {
 
 /// Nothing that is `there` is cleared, and access times stay as they are.
 fn without_locked(set: u64, clear: u64, there: u64) -> (u64, u64) {
-    let kept = there & !sys::MOUNT_ATTR_ATIME;
+    // Links may be followed again in any namespace.
+    let kept = there & !sys::MOUNT_ATTR_ATIME & !sys::MOUNT_ATTR_NOSYMFOLLOW;
     (set & !sys::MOUNT_ATTR_ATIME, clear & !kept & !sys::MOUNT_ATTR_ATIME)
 }
 

@@ -9,6 +9,7 @@ use cais_plan::{Plan, PlanError, Setup, Step, Str, Strings};
 use crate::bind::{self, Bind};
 use crate::creds::{self, Identity};
 use crate::filesystem::{self, Filesystem};
+use crate::hook::Hook;
 use crate::mounts::{self, Cover, Failure, Overlay};
 use crate::node::{self, Node};
 use crate::peer::Peer;
@@ -33,6 +34,9 @@ pub struct Wiring {
 const SLOTS: usize = 512;
 /// How many standard streams there are.
 pub(crate) const STREAMS: i32 = 3;
+
+/// A mask of the 8192 processors that a kernel can be built for.
+const EVERY_CPU_BYTES: usize = 1024;
 
 /// The state of the interpreter.
 pub struct Child<'a> {
@@ -226,7 +230,9 @@ impl<'a> Child<'a> {
             Step::BindNode { slot, path } => self.attach(slot, path, false, (0, 0, false)),
             Step::ExecLabel { file, label } => self.label(file, label),
             Step::Sync { word } => self.sync(word),
-            Step::Hook { path, args, env, timeout_ms } => self.hook(path, args, env, timeout_ms),
+            Step::Hook { path, args, env, timeout_ms, filter, filter_flags, listener } => {
+                self.hook(Hook { path, args, env, timeout_ms, filter, filter_flags, listener })
+            }
             Step::WaitStart {} => self.wait_start(),
             Step::FindExecutable { paths } => self.find(paths),
             Step::Ids { uid, gid, groups, home } => self.ids(uid, gid, groups.0, home),
@@ -278,6 +284,10 @@ impl<'a> Child<'a> {
                 let root = self.root()?;
                 plain(bind::remount(root, target.0, recursive, set, clear))
             }
+            Step::Reconfigure { target, options } => {
+                let root = self.root()?;
+                plain(mounts::reconfigure(root, target.0, options))
+            }
             Step::ProcHandle {} => {
                 self.forget_proc();
                 self.proc().map(drop)
@@ -288,6 +298,11 @@ impl<'a> Child<'a> {
             Step::Personality { persona } => plain(sys::personality(persona)),
             Step::Scheduler { attributes } => plain(sys::sched_setattr(attributes.0)),
             Step::IoPriority { value } => plain(sys::ioprio_set(value)),
+            Step::Affinity { mask } if mask.0.is_empty() => {
+                // Whoever keeps us from it wanted the processors as they are.
+                let _ = sys::sched_setaffinity(&[0xff; EVERY_CPU_BYTES]);
+                Ok(())
+            }
             Step::Affinity { mask } => plain(sys::sched_setaffinity(mask.0)),
             Step::MemoryPolicy { mode, nodes } => plain(sys::set_mempolicy(mode, nodes.0)),
             Step::Keyring { name } => plain(self.keyring(name)),

@@ -13,16 +13,22 @@ const FEW: usize = 512;
 
 type Vector = *const *const u8;
 
-/// argv and envp in fresh memory.
+/// Room for `HOME=`, a directory and a NUL.
+pub type HomeVariable = [u8; 1100];
+
+/// argv and envp in fresh memory. The word `HOME` in the environment is taken for the variable `home`.
 ///
 /// # Errors
 /// ENOMEM.
-pub fn vectors(args: Strings<'_>, env: Strings<'_>) -> sys::Result<(Vector, Vector)> {
+pub fn vectors(args: Strings<'_>, env: Strings<'_>, home: &HomeVariable) -> sys::Result<(Vector, Vector)> {
     let (arg_count, env_count) = (args.len(), env.len());
     let pointers = sys::map_memory((arg_count + env_count + 2) * size_of::<usize>())?;
     let (argv, envp) = pointers.split_at_mut(arg_count + 1);
     fill(argv, args);
     fill(envp, env);
+    if let Some(at) = env.iter().position(|word| word == b"HOME") {
+        envp[at] = home.as_ptr() as usize;
+    }
     Ok((argv.as_ptr().cast(), envp.as_ptr().cast()))
 }
 
@@ -72,11 +78,8 @@ impl<'a> Child<'a> {
         let (argv, envp) = pointers.split_at_mut(arg_count + 1);
         fill(argv, args);
         fill(envp, env);
-        let mut home = [0_u8; 1100];
+        let home = self.home_variable();
         if self.set_home && !env.iter().any(|v| v.starts_with(b"HOME=")) {
-            let value = self.identity.home();
-            home[..5].copy_from_slice(b"HOME=");
-            home[5..5 + value.len()].copy_from_slice(value);
             envp[env_count] = home.as_ptr() as usize;
         }
         let mut failure = (sys::ENOENT, detail::NONE);
@@ -98,6 +101,15 @@ impl<'a> Child<'a> {
             None => paths.iter().try_for_each(try_to)?,
         }
         Err(failure)
+    }
+
+    /// Of the user that the command runs as.
+    pub(crate) fn home_variable(&self) -> HomeVariable {
+        let mut variable = [0; 1100];
+        let value = self.identity.home();
+        variable[..5].copy_from_slice(b"HOME=");
+        variable[5..5 + value.len()].copy_from_slice(value);
+        variable
     }
 
     /// The first path that is a file and that the user may execute. A directory counts as one that may not be.

@@ -58,7 +58,12 @@ pub fn mount(root: i32, what: Filesystem<'_>) -> core::result::Result<(), Failur
 
 fn mount_at(root: i32, at: i32, before: i32, what: Filesystem<'_>) -> core::result::Result<(), Failure> {
     let first = what.attributes & !sys::MOUNT_ATTR_RDONLY;
-    let made = mounts::new_filesystem(what.fstype.0, what.source.0, what.options, first);
+    let made = match sys::fstat(before) {
+        Ok(stat) if what.fstype.0 == b"tmpfs" => {
+            mounts::new_tmpfs(stat.mode & 0o7777, what.source.0, what.options, first)
+        }
+        _ => mounts::new_filesystem(what.fstype.0, what.source.0, what.options, first),
+    };
     let (tree, attached) = match made {
         Ok(tree) => (tree, false),
         Err(errno @ (sys::EINVAL | sys::ENOSYS | sys::E2BIG)) => {

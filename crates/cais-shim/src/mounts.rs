@@ -50,8 +50,8 @@ fn make(root: i32, path: &[u8], directory: bool, mode: u32, links: u32) -> Resul
         let end = buffer[start..path.len()].iter().position(|b| *b == b'/').map_or(path.len(), |n| start + n);
         let last = buffer[end..path.len()].iter().all(|b| *b == b'/');
         buffer[end] = 0;
-        let made =
-            enter(root, parent, &buffer[..end], start, !last || directory, if last { mode } else { 0o755 });
+        let mode = if last { mode } else { 0o755 };
+        let made = enter(root, parent, &buffer[..end], start, !last || directory, mode);
         let made = match made {
             // It exists and leads nowhere: what it says is made, inside the root like everything.
             Err(sys::ENOENT) if links > 0 => follow(parent, &buffer[..end], start, |there| {
@@ -214,10 +214,46 @@ pub fn new_filesystem(fstype: &[u8], source: &[u8], options: Strings<'_>, attrib
     result
 }
 
+/// The same with a tmpfs whose root has this mode, unless an option says otherwise.
+///
+/// # Errors
+/// The errno of the call that failed.
+pub fn new_tmpfs(mode: u32, source: &[u8], options: Strings<'_>, attributes: u64) -> Result<i32> {
+    let mut digits = [0_u8; 5];
+    for (place, digit) in digits[..4].iter_mut().enumerate() {
+        *digit = b'0' + (mode >> (9 - 3 * place) & 7) as u8;
+    }
+    let fs = sys::fsopen(c"tmpfs".to_bytes())?;
+    let result = sys::fsconfig_string(fs, c"mode".to_bytes(), &digits[..4])
+        .and_then(|()| configure(fs, source, options, attributes));
+    sys::close(fs);
+    result
+}
+
+/// Changes options of the file system that is mounted on `target`.
+///
+/// # Errors
+/// The errno of the call that failed; EINVAL where nothing is mounted.
+pub fn reconfigure(root: i32, target: &[u8], options: Strings<'_>) -> Result<()> {
+    let at = sys::open_in_root(root, target, sys::O_PATH)?;
+    let picked = sys::fspick(at);
+    sys::close(at);
+    let fs = picked?;
+    let result = choose(fs, options).and_then(|()| sys::fsconfig_reconfigure(fs));
+    sys::close(fs);
+    result
+}
+
 fn configure(fs: i32, source: &[u8], options: Strings<'_>, attributes: u64) -> Result<i32> {
     if !source.is_empty() {
         sys::fsconfig_string(fs, c"source".to_bytes(), source)?;
     }
+    choose(fs, options)?;
+    sys::fsconfig_create(fs)?;
+    sys::fsmount(fs, attributes)
+}
+
+fn choose(fs: i32, options: Strings<'_>) -> Result<()> {
     for option in options.iter() {
         let Some(equals) = option.iter().position(|b| *b == b'=') else {
             sys::fsconfig_flag(fs, option)?;
@@ -230,8 +266,7 @@ fn configure(fs: i32, source: &[u8], options: Strings<'_>, attributes: u64) -> R
         key[..equals].copy_from_slice(&option[..equals]);
         sys::fsconfig_string(fs, &key[..equals], &option[equals + 1..])?;
     }
-    sys::fsconfig_create(fs)?;
-    sys::fsmount(fs, attributes)
+    Ok(())
 }
 
 /// What an overlay root is made of; see the step of that name.

@@ -42,12 +42,17 @@ pub(crate) enum Word {
 }
 
 /// A failed step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failed {
     pub(crate) index: u32,
     pub(crate) errno: i32,
     pub(crate) detail: u32,
+    /// What a hook wrote, its end.
+    pub(crate) said: String,
 }
+
+/// Bytes of the longest word: a failure with what a hook wrote.
+const WORD_BYTES: usize = 4096;
 
 impl Conversation {
     /// Ours, and the one for the other end.
@@ -67,7 +72,7 @@ impl Conversation {
     /// # Errors
     /// [`Error::Message`] for what is none; a connection that was refused by closing is [`Errno::CONNRESET`].
     pub(crate) fn next(&self) -> Result<Word> {
-        let mut buffer = [0_u8; 64];
+        let mut buffer = [0_u8; WORD_BYTES];
         let (length, fd) =
             receive(&self.socket, &mut buffer).map_err(|e| Error::system("hear the first process", e))?;
         if length == 0 {
@@ -80,7 +85,8 @@ impl Conversation {
             (Some(wire::Word::Point { word: sync::HOOKS }), _) => Some(Word::Hooks),
             (Some(wire::Word::Point { word: sync::READY }), _) => Some(Word::Ready),
             (Some(wire::Word::Failed { index, errno, detail }), _) => {
-                Some(Word::Failed(Failed { index, errno, detail }))
+                let said = String::from_utf8_lossy(&buffer[13..length]).trim_end().to_owned();
+                Some(Word::Failed(Failed { index, errno, detail, said }))
             }
             _ => None,
         };
@@ -134,7 +140,12 @@ mod tests {
         }
         send_with(&theirs, &packet(wire::FAILED, &[5, 2, 8]), &[]).unwrap();
         let Word::Failed(failed) = ours.next().unwrap() else { panic!("not failed") };
-        assert_eq!(failed, Failed { index: 5, errno: 2, detail: 8 });
+        assert_eq!(failed, Failed { index: 5, errno: 2, detail: 8, said: String::new() });
+        let mut wordy = packet(wire::FAILED, &[5, 2, 8]);
+        wordy.extend_from_slice(&[&b"no such thing"[..], &[b'\n'; 2000]].concat());
+        send_with(&theirs, &wordy, &[]).unwrap();
+        let Word::Failed(failed) = ours.next().unwrap() else { panic!("not failed") };
+        assert_eq!(failed.said, "no such thing");
         for bad in [
             packet(wire::CLONED, &[7]),
             packet(wire::POINT, &[]),

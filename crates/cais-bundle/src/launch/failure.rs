@@ -56,6 +56,11 @@ pub(crate) fn blame(failed: Failed, steps: &Blame<'_>) -> Error {
     let reason = match failed.detail {
         detail::NO_USER => Some("no such user in the container's /etc/passwd"),
         detail::NO_GROUP => Some("no such group in the container's /etc/group"),
+        detail::BAD_TARGET
+            if ["mount proc on", "mount sysfs on"].iter().any(|is| sentence.starts_with(is)) =>
+        {
+            Some("must be mounted on ordinary directory")
+        }
         detail::BAD_TARGET => Some("the path leads where nothing can be mounted safely"),
         detail::NOT_PROC => Some("what must be procfs is another file system"),
         _ => None,
@@ -83,7 +88,10 @@ fn command(command: String, failed: Failed, source: io::Error) -> Error {
 fn hook(sentence: &str, failed: Failed) -> Error {
     let (point, index) = sentence.split_once(" hook #").unwrap_or((sentence, "0"));
     let code = failed.errno;
-    let output = String::new();
+    let output = match failed.said.as_str() {
+        "" => String::new(),
+        said => format!(", output: {said}"),
+    };
     let failure = match failed.detail {
         detail::HOOK_TIMEOUT => HookFailure::TimedOut,
         _ if code > 128 => HookFailure::Signal { signal: code - 128, output },
@@ -97,7 +105,7 @@ mod tests {
     use super::*;
 
     fn failed(index: u32, errno: i32, detail: u32) -> Failed {
-        Failed { index, errno, detail }
+        Failed { index, errno, detail, said: String::new() }
     }
 
     #[test]
@@ -111,7 +119,15 @@ mod tests {
         };
         let say = |failure: Failed| blame(failure, &Blame::kept(&late)).to_string();
         assert_eq!(say(failed(10, 7, detail::HOOK)), "error running startContainer hook #1: exit status 7");
-        assert_eq!(say(failed(10, 137, detail::HOOK)), "error running startContainer hook #1: signal 9");
+        let said = "cat: no file".to_owned();
+        assert_eq!(
+            say(Failed { said, ..failed(10, 1, detail::HOOK) }),
+            "error running startContainer hook #1: exit status 1, output: cat: no file"
+        );
+        assert_eq!(
+            say(failed(10, 137, detail::HOOK)),
+            "error running startContainer hook #1: signal 9: killed"
+        );
         assert_eq!(
             say(failed(10, 0, detail::HOOK_TIMEOUT)),
             "error running startContainer hook #1: hook ran past specified timeout"

@@ -22,7 +22,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 pub(crate) use conversation::{Conversation, Failed, Word, is_refusal};
 pub(crate) use failure::{Blame, blame};
-pub(crate) use setup::set_up;
+pub(crate) use setup::{limit, set_up};
 
 use crate::error::{Error, Result};
 use crate::plan::{Planned, Wanted};

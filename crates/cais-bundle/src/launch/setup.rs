@@ -23,17 +23,28 @@ pub(crate) fn set_up(
     if let (false, Some(None), Some(linux)) = (joins, user_namespace(spec), &spec.linux) {
         idmap::write(pid, linux, caller, maps_own_group_only(spec))?;
     }
-    if !caller.is_rootless() && user_namespace(spec).is_some() {
-        set_limits(pid, process, caller, warnings)?;
-        set_oom_score_adj(pid, process, caller, warnings)?;
+    if joins {
+        return limit(pid, spec, process, caller, warnings);
     }
-    if !joins {
-        move_devices(pid, spec)?;
-    }
-    Ok(())
+    move_devices(pid, spec)
 }
 
-/// In the user namespace it could not raise them.
+/// Limits of a process that could not raise them in its user namespace. For the first process of a container that is
+/// the last thing: it needs more open files than it may be allowed.
+pub(crate) fn limit(
+    pid: i32,
+    spec: &Spec,
+    process: &Process,
+    caller: Caller,
+    warnings: &mut Vec<String>,
+) -> Result<()> {
+    if caller.is_rootless() || user_namespace(spec).is_none() {
+        return Ok(());
+    }
+    set_limits(pid, process, caller, warnings)?;
+    set_oom_score_adj(pid, process, caller, warnings)
+}
+
 fn set_limits(pid: i32, process: &Process, caller: Caller, warnings: &mut Vec<String>) -> Result<()> {
     let limit = |value| Some(value).filter(|value| *value != u64::MAX);
     for one in &process.rlimits {

@@ -57,20 +57,28 @@ pub fn sets(wanted: Option<&Capabilities>, available: CapSet, draft: &mut Draft)
         effective: within(draft, ("effective", effective), ("permitted", permitted)),
         permitted,
         inheritable,
-        ambient: within(
-            draft,
-            ("ambient", ambient),
-            ("permitted and inheritable", permitted.intersect(inheritable)),
-        ),
+        ambient: raised(draft, ambient, permitted.intersect(inheritable)),
     }
+}
+
+/// In runc's words, one by one: what cannot be granted must be told.
+fn raised(draft: &mut Draft, ambient: CapSet, limit: CapSet) -> CapSet {
+    for capability in ambient.iter().filter(|capability| !limit.contains(*capability)) {
+        draft.warn(format!(
+            "can't raise ambient capability {capability}: it is not both permitted and inheritable"
+        ));
+    }
+    ambient.intersect(limit)
 }
 
 fn within(draft: &mut Draft, (name, set): (&str, CapSet), (limit_name, limit): (&str, CapSet)) -> CapSet {
     let outside: Vec<String> =
         set.iter().filter(|cap| !limit.contains(*cap)).map(|cap| cap.to_string()).collect();
     if !outside.is_empty() {
-        draft
-            .warn(format!("ignoring {name} capabilities that are not {limit_name}: [{}]", outside.join(" ")));
+        let names = outside.join(" ");
+        draft.warn(format!(
+            "ignoring {name} capabilities that are not {limit_name}: [{names}]: operation not permitted"
+        ));
     }
     set.intersect(limit)
 }
@@ -108,9 +116,9 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "ignoring inheritable capabilities that are not bounding: [CAP_NET_RAW]",
-                "ignoring effective capabilities that are not permitted: [CAP_SETUID]",
-                "ignoring ambient capabilities that are not permitted and inheritable: [CAP_SYS_ADMIN]",
+                "ignoring inheritable capabilities that are not bounding: [CAP_NET_RAW]: operation not permitted",
+                "ignoring effective capabilities that are not permitted: [CAP_SETUID]: operation not permitted",
+                "can't raise ambient capability CAP_SYS_ADMIN: it is not both permitted and inheritable",
             ]
         );
     }

@@ -17,7 +17,7 @@ use super::numbers::{
     CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, MS_PRIVATE, MS_REC, MS_SHARED, MS_SLAVE, MS_UNBINDABLE, RDONLY,
 };
 use super::process::{self, Target};
-use super::{Begin, ContainerRequest, Planned, Subject, Wanted, cgroup};
+use super::{Begin, ContainerRequest, Filter, Planned, Subject, Wanted, cgroup, scheduling};
 
 /// Sentence of the step after which a container is created.
 pub const CREATED: &str = "tell that the container is created";
@@ -96,7 +96,7 @@ impl<'a> Container<'a> {
         if machine.capable {
             self.spaces.join_others(draft);
             if self.spaces.opens_early(machine) {
-                self.mounts.open_early(draft)?;
+                self.mounts.open_early(draft, self.request.rootfs)?;
                 self.devices.open_early(draft)?;
             }
             self.spaces.join_user(draft);
@@ -122,6 +122,7 @@ impl<'a> Container<'a> {
             draft.fd(Wanted::CgroupDirectory);
         }
         process::join_cgroup(draft, cgroup.tasks);
+        scheduling::any_processor(draft);
         if is_first {
             self.spaces.join_others(draft);
         }
@@ -197,6 +198,10 @@ impl<'a> Container<'a> {
             let sentence = format!("mount on {}: left out, there is no mount namespace for it", entry.target);
             self.draft.warn(sentence);
         }
+        if self.target.process.terminal {
+            // As long as the caller's devpts is in reach: the root need not have one.
+            self.draft.step("open a terminal", &Step::Stdio { console: false });
+        }
         let rootfs = self.request.rootfs;
         let step = Step::OpenRoot { path: path("the root directory", rootfs)? };
         self.draft.step(format!("use {} as the root", rootfs.display()), &step);
@@ -212,7 +217,7 @@ impl<'a> Container<'a> {
         }
         for (index, hook) in inside.iter().enumerate() {
             let sentence = format!("createContainer hook #{index}");
-            run(&mut self.draft, Subject::CreateContainerHook(index), sentence, hook, &hook.env)?;
+            run(&mut self.draft, Subject::CreateContainerHook(index), sentence, hook, &hook.env, None)?;
         }
         Ok(())
     }
@@ -247,17 +252,19 @@ impl<'a> Container<'a> {
     fn enter(&mut self) -> Result<()> {
         let mounts = self.spaces.has(CLONE_NEWNS);
         let (request, draft) = (self.request, &mut self.draft);
-        if self.target.process.terminal {
-            draft.step("open a terminal", &Step::Stdio { console: mounts });
-        }
         if !mounts {
             draft.step("enter the root", &Step::Chroot {});
             return self.session();
         }
+        if self.target.process.terminal {
+            draft.step("open a terminal", &Step::Stdio { console: true });
+        }
         let linux = request.spec.linux.as_ref();
         let mut hidden: Vec<String> = Vec::new();
         for read_only in linux.map_or(&[][..], |linux| &linux.readonly_paths) {
-            let step = Step::ReadOnlyPath { path: text("a read-only path", read_only)? };
+            // A relative one counts from the root, as in runc.
+            let target = clean(read_only);
+            let step = Step::ReadOnlyPath { path: text("a read-only path", &target)? };
             draft.step(format!("make {read_only} read-only"), &step);
         }
         for masked in linux.map_or(&[][..], |linux| &linux.masked_paths) {
@@ -300,15 +307,24 @@ impl<'a> Container<'a> {
         let hooks = self.request.spec.hooks.iter().flat_map(|hooks| &hooks.start_container);
         for (index, hook) in hooks.enumerate() {
             // Not in the specification, but everybody does so.
-            let env = if hook.env.is_empty() { &self.target.command.env } else { &hook.env };
+            let env = if hook.env.is_empty() { &self.target.inherited_env() } else { &hook.env };
             let sentence = format!("startContainer hook #{index}");
-            run(draft, Subject::StartContainerHook(index), sentence, hook, env)?;
+            // As in runc and crun, where the filter is there before.
+            let filter = self.target.seccomp;
+            run(draft, Subject::StartContainerHook(index), sentence, hook, env, filter)?;
         }
         self.target.execute(draft, sets)
     }
 }
 
-fn run(draft: &mut Draft, subject: Subject, sentence: String, hook: &Hook, env: &[String]) -> Result<()> {
+fn run(
+    draft: &mut Draft,
+    subject: Subject,
+    sentence: String,
+    hook: &Hook,
+    env: &[String],
+    filter: Option<Filter<'_>>,
+) -> Result<()> {
     let args = match hook.args.as_slice() {
         [] => list("a hook", &[&hook.path])?,
         args => list("a hook", args)?,
@@ -320,6 +336,9 @@ fn run(draft: &mut Draft, subject: Subject, sentence: String, hook: &Hook, env: 
         args: Strings(&args),
         env: Strings(&env),
         timeout_ms: timeout_ms.saturating_mul(1000),
+        filter: Bytes(filter.map_or(&[], |filter| filter.program)),
+        filter_flags: filter.map_or(0, |filter| filter.flags),
+        listener: filter.is_some_and(|filter| filter.listener),
     };
     draft.about(subject, sentence, &step);
     Ok(())

@@ -52,14 +52,6 @@ pub enum PlanError {
         /// Where.
         destination: String,
     },
-    /// Only attributes can be changed.
-    #[error("mount on {destination}: remount cannot change filesystem-specific options: {option:?}")]
-    RemountOption {
-        /// Where.
-        destination: String,
-        /// The first of them.
-        option: String,
-    },
     /// Over the root that was just taken.
     #[error("mountpoint {0:?} is on the top of rootfs")]
     OverRoot(String),

@@ -44,6 +44,9 @@ pub fn exec(request: &ExecRequest<'_>) -> Result<Planned> {
     join(request, &spaces, &target, early, &mut draft)?;
     if process.terminal {
         draft.step("open a terminal", &Step::Stdio { console: false });
+        if request.waits {
+            process::sync(&mut draft, "wait for the terminal to be taken", sync::READY);
+        }
     } else {
         draft.step("begin a session", &Step::NewSession {});
     }
@@ -130,6 +133,9 @@ fn join(
     let affinity = target.process.exec_cpu_affinity.as_ref();
     let last = affinity.and_then(|affinity| affinity.final_.as_deref());
     scheduling::affinity(draft, "process.execCPUAffinity.final", last)?;
+    if last.is_none() && affinity.is_none_or(|affinity| affinity.initial.is_none()) {
+        scheduling::any_processor(draft);
+    }
     if target.needs_proc()? {
         process::open_proc(draft);
     }

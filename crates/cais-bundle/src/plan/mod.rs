@@ -104,6 +104,8 @@ pub struct ExecRequest<'a> {
     pub no_new_keyring: bool,
     /// Descriptors from 3 on that the command keeps.
     pub preserve: u32,
+    /// Wait until somebody has taken the terminal.
+    pub waits: bool,
 }
 
 /// What was looked up on the host about the source of one mount.

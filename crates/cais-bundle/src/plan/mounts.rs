@@ -74,6 +74,7 @@ pub struct Entry<'a> {
 pub struct Mounts<'a> {
     entries: Vec<Entry<'a>>,
     label: Option<&'a str>,
+    user_namespace: bool,
     /// Given to trees that are opened early, unless they say otherwise.
     early_propagation: u64,
 }
@@ -93,6 +94,14 @@ pub fn root_propagation(spec: &Spec) -> u64 {
     }
 }
 
+impl Entry<'_> {
+    /// Whether this mount changes what `source` shows, a path of the host.
+    fn changes(&self, rootfs: &Path, source: &Path) -> bool {
+        let target = rootfs.join(self.target.trim_start_matches('/'));
+        source.starts_with(rootfs) && (target.starts_with(source) || source.starts_with(&target))
+    }
+}
+
 impl<'a> Mounts<'a> {
     /// Finds out what each entry is.
     pub fn of(request: &ContainerRequest<'a>, spaces: &Spaces<'_>, draft: &mut Draft) -> Result<Mounts<'a>> {
@@ -101,7 +110,7 @@ impl<'a> Mounts<'a> {
         let mut entries = Vec::with_capacity(spec.mounts.len());
         for (index, mount) in spec.mounts.iter().enumerate() {
             let options = Options::parse(&mount.options);
-            let target = clean(&mount.destination);
+            let target = below_root(request.rootfs, clean(&mount.destination));
             if !mount.destination.starts_with('/') {
                 draft.warn(format!(
                     "mount destination {} is not absolute: it counts from the root",
@@ -128,7 +137,8 @@ impl<'a> Mounts<'a> {
             MS_SLAVE => MS_SLAVE | MS_REC,
             _ => MS_PRIVATE | MS_REC,
         };
-        Ok(Mounts { entries, label: label.filter(|_| request.machine.selinux), early_propagation })
+        let label = label.filter(|_| request.machine.selinux);
+        Ok(Mounts { entries, label, user_namespace: spaces.has(CLONE_NEWUSER), early_propagation })
     }
 
     /// The entries in order.
@@ -141,10 +151,16 @@ impl<'a> Mounts<'a> {
         self.entries.iter().any(|entry| entry.target == "/dev" && matches!(entry.kind, Kind::Bind { .. }))
     }
 
-    /// Opens the trees of the host before the user namespace is entered.
-    pub fn open_early(&mut self, draft: &mut Draft) -> Result<()> {
-        for entry in &mut self.entries {
+    /// Opens the trees of the host before the user namespace is entered. What an earlier mount has a part in is there
+    /// only later.
+    pub fn open_early(&mut self, draft: &mut Draft, rootfs: &Path) -> Result<()> {
+        for place in 0..self.entries.len() {
+            let (before, rest) = self.entries.split_at_mut(place);
+            let Some(entry) = rest.first_mut() else { break };
             let Kind::Bind { source, recursive } = &entry.kind else { continue };
+            if entry.mapped.is_none() && before.iter().any(|earlier| earlier.changes(rootfs, source)) {
+                continue;
+            }
             let slot = draft.slot()?;
             open(draft, entry, source, *recursive, slot)?;
             if let Some(mapped) = &entry.mapped {
@@ -194,7 +210,8 @@ impl<'a> Mounts<'a> {
             Some(mapped) if entry.slot.is_none() => (draft.fd(mapped.by.clone()), mapped.recursive),
             _ => (-1, false),
         };
-        let (top, tree) = (entry.options.change(), entry.options.recursive_change());
+        let top = entry.options.bind_change(self.user_namespace);
+        let tree = entry.options.recursive_change();
         let step = Step::Bind {
             slot,
             target: text("a mount target", &entry.target)?,
@@ -283,6 +300,15 @@ impl<'a> Mounts<'a> {
     }
 }
 
+/// Some callers name a destination by its path on the host, as in runc.
+fn below_root(rootfs: &Path, target: String) -> String {
+    match rootfs.to_str().filter(|root| *root != "/").and_then(|root| target.strip_prefix(root)) {
+        Some("") => "/".to_owned(),
+        Some(inside) if inside.starts_with('/') => inside.to_owned(),
+        _ => target,
+    }
+}
+
 fn becomes_read_only_late(entry: &Entry<'_>) -> bool {
     let kept_writable = matches!(entry.kind, Kind::New("tmpfs"))
         || (entry.target == "/dev" && matches!(entry.kind, Kind::New(_)));
@@ -296,8 +322,16 @@ fn open(draft: &mut Draft, entry: &Entry<'_>, source: &Path, recursive: bool, sl
     Ok(())
 }
 
+/// Attributes of the mount, and unless it is a bind mount the file system's own options.
 fn remount(draft: &mut Draft, entry: &Entry<'_>) -> Result<()> {
     let subject = Subject::Mount(entry.index);
+    let words = entry.options.filesystem_words();
+    if entry.options.bind.is_none() && !words.is_empty() {
+        let words = list("a mount option", &words)?;
+        let target = text("a mount target", &entry.target)?;
+        let step = Step::Reconfigure { target, options: Strings(&words) };
+        draft.about(subject, format!("change options of {}", entry.target), &step);
+    }
     let (top, tree) = (entry.options.change(), entry.options.recursive_change());
     for (Change { set, clear }, recursive) in [(top, false), (tree, true)] {
         if (set, clear) != (0, 0) {
@@ -319,12 +353,7 @@ fn kind<'a>(
     let destination = || mount.destination.clone();
     let fstype = mount.kind.as_deref();
     if options.remount {
-        return match options.data.first() {
-            Some(option) => {
-                Err(PlanError::RemountOption { destination: destination(), option: option.clone() })
-            }
-            None => Ok(Kind::Remount),
-        };
+        return Ok(Kind::Remount);
     }
     if options.bind.is_some() || fstype == Some("bind") {
         let source =

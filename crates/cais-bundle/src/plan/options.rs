@@ -266,6 +266,24 @@ impl Options {
         with_atime(self.set, self.clear, self.atime())
     }
 
+    /// What changes on the root of a bind mount. As in runc: as soon as anything is asked for, what is not asked for
+    /// goes, but in a user namespace only what could not be locked there; an access time setting stays until another one is
+    /// named.
+    pub fn bind_change(&self, user_namespace: bool) -> Change {
+        let atime = if self.strictatime || self.noatime || self.relatime || self.set & NODIRATIME != 0 {
+            self.atime().or(Some(RELATIME))
+        } else {
+            None
+        };
+        let (set, clear) = (self.set, self.clear & !NODIRATIME);
+        if self.set | self.clear == 0 && atime.is_none() {
+            return Change::default();
+        }
+        let free = if user_namespace { NOSYMFOLLOW } else { RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW };
+        let directories = if atime.is_some() { NODIRATIME } else { 0 };
+        with_atime(set, clear | ((free | directories) & !set), atime)
+    }
+
     /// What changes on all of a tree that exists.
     pub fn recursive_change(&self) -> Change {
         with_atime(self.recursive_set, self.recursive_clear, self.recursive_atime)

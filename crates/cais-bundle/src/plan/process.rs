@@ -115,6 +115,16 @@ impl Target<'_> {
         }
     }
 
+    /// The command's environment, for a hook that has none of its own.
+    pub fn inherited_env(&self) -> Vec<String> {
+        let home = self.needs_home().then(|| "HOME".to_owned());
+        self.command.env.iter().cloned().chain(home).collect()
+    }
+
+    fn needs_home(&self) -> bool {
+        !self.command.env.iter().any(|variable| variable.starts_with("HOME="))
+    }
+
     fn identity(&self, draft: &mut Draft) {
         let user = &self.process.user;
         if !user.additional_gids.is_empty() && !self.machine.may_set_groups {
@@ -122,7 +132,7 @@ impl Target<'_> {
                 .warn("additionalGids are ignored: setgroups(2) is denied in this user namespace".to_owned());
         }
         let groups: Vec<u8> = user.additional_gids.iter().flat_map(|gid| gid.to_ne_bytes()).collect();
-        let home = !self.command.env.iter().any(|variable| variable.starts_with("HOME="));
+        let home = self.needs_home();
         let step = Step::Ids { uid: user.uid, gid: user.gid, groups: Bytes(&groups), home };
         draft.about(Subject::User, format!("look up user {}", user.uid), &step);
     }

@@ -74,7 +74,11 @@ pub fn priorities(draft: &mut Draft, process: &Process, linux: Option<&Linux>) -
     if let Some(wanted) = &process.scheduler {
         let attributes = scheduler(wanted);
         let step = Step::Scheduler { attributes: Bytes(&attributes) };
-        draft.about(Subject::Process, format!("set the scheduler {}", wanted.policy), &step);
+        let cpus = linux.and_then(|linux| linux.resources.as_ref()?.cpu.as_ref()?.cpus.as_ref());
+        // In runc's words: the kernel's errno alone leads nowhere.
+        let hint =
+            if cpus.is_some() { " (process scheduler can't be used together with AllowedCPUs)" } else { "" };
+        draft.about(Subject::Process, format!("set the scheduler {}{hint}", wanted.policy), &step);
     }
     if let Some(io) = &process.io_priority {
         let class = match io.class {
@@ -112,6 +116,11 @@ pub fn affinity(draft: &mut Draft, field: &'static str, cpus: Option<&str>) -> R
         draft.about(Subject::Process, sentence, &Step::Affinity { mask: Bytes(&mask) });
     }
     Ok(())
+}
+
+/// All processors that the control group allows: the runtime's caller may be bound to less.
+pub fn any_processor(draft: &mut Draft) {
+    draft.about(Subject::Process, "reset the CPU affinity", &Step::Affinity { mask: Bytes(&[]) });
 }
 
 /// `struct sched_attr`, the version with utilization clamps.

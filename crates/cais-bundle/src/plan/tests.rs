@@ -197,6 +197,7 @@ impl Case {
             seccomp: self.filter(),
             no_new_keyring: self.no_new_keyring,
             preserve: self.preserve,
+            waits: false,
         })
     }
 

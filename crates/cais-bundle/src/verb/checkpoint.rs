@@ -4,7 +4,7 @@ use std::fs;
 
 use cais_oci::runtime::Status;
 
-use crate::criu::{Criu, joins_network, keep_descriptors};
+use crate::criu::{Criu, absolute, joins_network, keep_descriptors};
 use crate::error::{Error, Result};
 use crate::request::CheckpointRequest;
 use crate::runtime::Runtime;
@@ -21,13 +21,20 @@ impl Runtime {
             return Err(Error::CheckpointState(status));
         }
         let init = container.record.init.filter(|init| init.is_alive()).ok_or(Error::NotRunning)?;
-        let images = &request.image_path;
-        let work = request.work_path.as_ref().unwrap_or(images);
+        let images = &absolute(&request.image_path)?;
+        let work = &request.work_path.as_deref().map_or_else(|| Ok(images.clone()), absolute)?;
         let action = if request.pre_dump { "pre-dump" } else { "dump" };
         let mut criu = Criu::new(self, action, images, work)?;
         for directory in [images, work] {
             fs::create_dir_all(directory)
                 .map_err(|e| Error::system(format!("create {}", directory.display()), e))?;
+        }
+        if let Some(parent) = &request.parent_path
+            && !images.join(parent).is_dir()
+        {
+            return Err(Error::Request(
+                "invalid --parent-path: there is no such directory beside the images",
+            ));
         }
         let spec = container.dir.read_config()?;
         criu.option("--tree", init.pid.to_string()).option("--root", &container.record.rootfs);

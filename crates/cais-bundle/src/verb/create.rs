@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::filter::{self, Compiled};
 use crate::group::{self, Entrance};
 use crate::hooks::{self, Point, state_text};
-use crate::launch::{Blame, Child, Conversation, First, Launch, Word, blame, set_up};
+use crate::launch::{Blame, Child, Conversation, First, Launch, Word, blame, limit, set_up};
 use crate::machine::{self, namespace, user_namespace};
 use crate::notify;
 use crate::plan::{self, Begin, CREATED, ContainerRequest, Planned};
@@ -197,6 +197,7 @@ impl Runtime {
             console: given.console.for_process(),
         };
         let first = launch.start()?;
+        self.note("nsexec container setup: the first process is there");
         made.was_started = true;
         container.record.init = Some(first.child.identity);
         if let Some(resctrl) = &container.record.resctrl {
@@ -255,6 +256,9 @@ impl Runtime {
         let spec = &given.spec;
         let process = spec.process.as_ref().ok_or(Error::Request("process property must not be empty"))?;
         let filter = Compiled::of(spec)?;
+        if let Some(filter) = &filter {
+            self.note(filter.flags_told());
+        }
         let machine = self.caller.machine(spec, process, None);
         let mut planned = plan::container(&ContainerRequest {
             spec,
@@ -286,7 +290,15 @@ impl Runtime {
     ) -> Result<()> {
         loop {
             match first.talk.next()? {
-                Word::Ready => return Ok(()),
+                Word::Ready => {
+                    self.note("child process in init(): it is ready");
+                    let mut warnings = Vec::new();
+                    if let Some(process) = &spec.process {
+                        limit(first.child.identity.pid, spec, process, self.caller, &mut warnings)?;
+                    }
+                    self.warn(warnings);
+                    return Ok(());
+                }
                 Word::Setup => {
                     let mut warnings = Vec::new();
                     let pid = first.child.identity.pid;
@@ -400,7 +412,9 @@ pub(crate) fn preserved(listen: u32, preserve: u32) -> Result<Vec<OwnedFd>> {
 fn run_hooks(spec: &Spec, container: &Container, state: &State) -> Result<()> {
     let Some(hooks) = &spec.hooks else { return Ok(()) };
     let directory = Some(Path::new(&container.record.bundle));
-    hooks::run(&hooks.prestart, Point { name: "prestart", directory }, state)?;
+    // The old kind of hook was defined when there was no other word for it.
+    let created = State { status: Status::Created, ..state.clone() };
+    hooks::run(&hooks.prestart, Point { name: "prestart", directory }, &created)?;
     hooks::run(&hooks.create_runtime, Point { name: "createRuntime", directory }, state)
 }
 

@@ -41,6 +41,8 @@ impl Runtime {
         let stays = !request.detach;
         let console = Console::new(request.process.terminal, stays, request.console_socket.as_deref())?;
         let relay = if stays { Some(Relay::begin(false)?) } else { None };
+        let mut console = Some(console);
+        let mut master = None;
         let mut entrance = self.entrance(&container, request, init)?;
         let mut first = loop {
             let planned = self.plan_exec(request, &spec, init, &entrance, preserved.len() as u32)?;
@@ -51,7 +53,7 @@ impl Runtime {
                 join: &entrance.join,
                 init: Some(init),
                 start: None,
-                console: console.for_process(),
+                console: console.as_ref().and_then(Console::for_process),
             };
             match launch.start() {
                 Err(Error::Clone { source }) if entrance.join.directory.is_some() => {
@@ -59,12 +61,20 @@ impl Runtime {
                 }
                 other => {
                     let first = other?;
-                    self.converse_exec(&first, &planned, request, &spec, &container)?;
+                    self.note("nsexec container setup: the process is there");
+                    if let Some(mask) = initial_processors(&request.process, &spec) {
+                        self.note(format!("nsexec: affinity: {mask:#x}"));
+                    }
+                    self.note("child process in init(): it joins the container");
+                    self.converse_exec(&first, &planned, request, &spec, &container, &mut || {
+                        master = console.take().map(Console::master).transpose()?.flatten();
+                        Ok(())
+                    })?;
                     break first;
                 }
             }
         };
-        let master = console.master()?;
+        self.note("setns_init: about to exec: done");
         let pid = first.child.identity.pid;
         if let Some(path) = &request.pidfd_socket {
             send_pidfd(path, "setns", first.child.pidfd.as_fd())?;
@@ -150,6 +160,8 @@ impl Runtime {
             seccomp: filter.as_ref().map(Compiled::as_filter),
             no_new_keyring: request.no_new_keyring,
             preserve,
+            // Its first line must find the terminal as its reader wants it.
+            waits: request.process.terminal && !request.detach,
         })?;
         self.warn(std::mem::take(&mut planned.warnings));
         Ok(planned)
@@ -163,6 +175,7 @@ impl Runtime {
         request: &ExecRequest,
         spec: &Spec,
         container: &Container,
+        take_terminal: &mut dyn FnMut() -> Result<()>,
     ) -> Result<()> {
         let pid = first.child.identity.pid;
         if let Some(resctrl) = &container.record.resctrl {
@@ -171,6 +184,10 @@ impl Runtime {
         loop {
             match first.talk.next()? {
                 Word::End => return Ok(()),
+                Word::Ready => {
+                    take_terminal()?;
+                    first.talk.go(b"")?;
+                }
                 Word::Setup => {
                     let mut warnings = Vec::new();
                     let process = plan::inherit(&request.process, spec);
@@ -184,16 +201,26 @@ impl Runtime {
                 }
                 Word::Failed(failed) => {
                     let command = request.process.args.first().map_or("", String::as_str);
-                    return Err(entry_failure(
-                        blame(failed, &Blame::planned(planned, command)),
-                        planned,
-                        failed.index,
-                    ));
+                    let index = failed.index;
+                    let error = blame(failed, &Blame::planned(planned, command));
+                    return Err(entry_failure(error, planned, index));
                 }
                 _ => return Err(Error::Message),
             }
         }
     }
+}
+
+/// The processors that it begins on, where they fit into a number.
+fn initial_processors(process: &Process, spec: &Spec) -> Option<u128> {
+    let process = plan::inherit(process, spec);
+    let list = process.exec_cpu_affinity.as_ref()?.initial.as_deref()?;
+    let bits = |range: &str| -> Option<u128> {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+        (first..=last).try_fold(0, |mask, cpu| Some(mask | 1_u128.checked_shl(cpu)?))
+    };
+    list.split(',').try_fold(0, |mask, range| Some(mask | bits(range)?))
 }
 
 /// In runc's words, where the process could not enter a v1 group.

@@ -11,7 +11,7 @@ use rustix::mount::{UnmountFlags, mount_bind_recursive, unmount};
 
 use super::create::{Given, Made, write_pid_file};
 use crate::console::send_pidfd;
-use crate::criu::{Criu, kept_pipes};
+use crate::criu::{Criu, absolute, kept_pipes};
 use crate::error::{Error, Result};
 use crate::launch::Child;
 use crate::relay::Relay;
@@ -28,8 +28,10 @@ impl Runtime {
     pub fn restore(&self, request: &RestoreRequest) -> Result<i32> {
         let create = &request.create;
         crate::state::check_id(&create.id)?;
-        let images = absolute(&request.image_path)?;
+        let images = fs::canonicalize(&request.image_path)
+            .map_err(|e| Error::system(format!("find {}", request.image_path.display()), e))?;
         let work = request.work_path.as_deref().map_or_else(|| Ok(images.clone()), absolute)?;
+        fs::create_dir_all(&work).map_err(|e| Error::system(format!("create {}", work.display()), e))?;
         let criu = Criu::new(self, "restore", &images, &work)?;
         let given = self.read(create, !request.detach)?;
         if given.console.for_process().is_some() {
@@ -61,7 +63,7 @@ impl Runtime {
         made: &mut Made,
     ) -> Result<Child> {
         let id = &request.create.id;
-                let entrance = self.enter_group(&given.spec, container, made)?;
+        let entrance = self.enter_group(&given.spec, container, made)?;
         container.dir.write(&container.record)?;
         let root = Root::bind(&given.rootfs, self.config.root.join(format!("criu:{id}")))?;
         let pid_file = container.dir.path().join("restored.pid");
@@ -124,10 +126,6 @@ fn cgroup_root(place: &Place) -> String {
     let below = below.strip_prefix(&place.name).unwrap_or(below);
     let path = format!("/{}", below.display());
     if place.unified { path } else { format!("{}:{path}", place.controllers.join(",")) }
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    fs::canonicalize(path).map_err(|e| Error::system(format!("find {}", path.display()), e))
 }
 
 /// The root file system as a mount point, which criu demands. It lies beside the state directories and not in one: what

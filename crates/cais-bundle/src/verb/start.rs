@@ -48,6 +48,7 @@ impl Runtime {
             None => None,
         };
         word(container)?;
+        self.note("init: closing the pipe to signal completion: the command runs");
         self.after_start(container)?;
         let Some((socket, caller)) = readiness else { return Ok(()) };
         let open = || -> Option<(i32, OwnedFd)> {

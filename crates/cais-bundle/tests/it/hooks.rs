@@ -50,7 +50,8 @@ fn all_six_in_order_with_the_state() {
         .collect();
     let statuses: Vec<Status> = states.iter().map(|state| state.status).collect();
     use Status::{Created, Creating, Running, Stopped};
-    assert_eq!(statuses, [Creating, Creating, Creating, Created, Running, Stopped]);
+    // What runtime-tools demands of `prestart`, and crun does.
+    assert_eq!(statuses, [Created, Creating, Creating, Created, Running, Stopped]);
     for state in &states[..5] {
         assert_eq!((state.pid, state.id.as_str()), (Some(pid), "c1"));
         assert_eq!(state.annotations["some"], "words");

@@ -24,10 +24,7 @@ fn commands_that_cannot_be_executed() {
     }
     let pid = world.create("c2", world.spec_of(&["/bin/script"])).expect("create");
     let error = world.runtime.start("c2").expect_err("no interpreter");
-    assert_eq!(
-        error.to_string(),
-        "exec: \"/bin/script\": its interpreter or dynamic loader: no such file or directory"
-    );
+    assert_eq!(error.to_string(), "exec /bin/script: no such file or directory");
     assert_eq!(error.kind(), ErrorKind::CommandNotFound);
     wait_for(pid);
     world.runtime.delete("c2", false).expect("delete");

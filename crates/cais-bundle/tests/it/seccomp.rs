@@ -44,7 +44,7 @@ fn listeners_go_to_the_watcher() {
     drop(listener);
     std::fs::remove_file(&path).expect("remove");
     let text = world.runtime.exec(&request).expect_err("nobody watches").to_string();
-    assert!(text.starts_with("send the seccomp listener to "), "{text}");
+    assert!(text.starts_with("failed to connect with seccomp agent at "), "{text}");
     world.runtime.delete("c1", true).expect("delete");
     wait_for(pid);
     world.assert_gone("c1");

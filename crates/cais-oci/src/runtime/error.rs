@@ -247,10 +247,18 @@ pub enum SpecError {
         flag: String,
     },
     /// Nodes for a policy that takes none.
-    #[error("linux.memoryPolicy.nodes must be empty for {mode}")]
+    #[error("linux.memoryPolicy.nodes: {mode} mode requires 0 nodes but got {count}")]
     MemoryPolicyWithNodes {
         /// The mode.
         mode: MemoryPolicyMode,
+        /// How many.
+        count: u64,
+    },
+    /// No list of nodes.
+    #[error("linux.memoryPolicy.nodes: invalid memory policy node: {list:?} is not a list like \"0-3,7\"")]
+    MemoryPolicyNodes {
+        /// The list.
+        list: String,
     },
     /// No nodes for a policy that needs some.
     #[error("linux.memoryPolicy.nodes must not be empty for {mode}")]

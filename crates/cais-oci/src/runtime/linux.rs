@@ -209,16 +209,40 @@ pub struct IntelRdt {
 
 /// NUMA policy of set_mempolicy(2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "GivenMemoryPolicy")]
 pub struct MemoryPolicy {
     /// The policy.
     pub mode: MemoryPolicyMode,
     /// Memory nodes, `0-3,7`.
-    #[serde(default, deserialize_with = "empty_as_none", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
     /// Flags.
-    #[serde(default, deserialize_with = "null_as_default", skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<MemoryPolicyFlag>,
+}
+
+/// As it is read: a policy without a mode is refused in the words of runc.
+#[derive(Deserialize)]
+struct GivenMemoryPolicy {
+    #[serde(default, deserialize_with = "empty_as_none")]
+    mode: Option<MemoryPolicyMode>,
+    #[serde(default, deserialize_with = "empty_as_none")]
+    nodes: Option<String>,
+    #[serde(default, deserialize_with = "null_as_default")]
+    flags: Vec<MemoryPolicyFlag>,
+}
+
+impl TryFrom<GivenMemoryPolicy> for MemoryPolicy {
+    type Error = &'static str;
+
+    fn try_from(given: GivenMemoryPolicy) -> Result<MemoryPolicy, &'static str> {
+        let GivenMemoryPolicy { mode, nodes, flags } = given;
+        Ok(MemoryPolicy {
+            mode: mode.ok_or("invalid memory policy mode: missing field `mode`")?,
+            nodes,
+            flags,
+        })
+    }
 }
 
 words! {

@@ -215,48 +215,49 @@ fn unknown_words_and_wrong_types_are_named_with_their_place() {
         (
             "/linux/namespaces/3/type",
             json!("fly"),
-            "linux.namespaces[3].type: unknown namespace type \"fly\"",
+            "linux.namespaces[3].type: invalid namespace type \"fly\"",
         ),
         (
             "/linux/seccomp/defaultAction",
             json!("ALLOW"),
-            "seccomp.defaultAction: unknown seccomp action \"ALLOW\"",
+            "seccomp.defaultAction: invalid seccomp action \"ALLOW\"",
         ),
         (
             "/linux/seccomp/syscalls/1/args/0/op",
             json!("EQ"),
-            "syscalls[1].args[0].op: unknown seccomp operator \"EQ\"",
+            "syscalls[1].args[0].op: invalid seccomp operator \"EQ\"",
         ),
         (
             "/linux/seccomp/architectures/0",
             json!("x86"),
-            "architectures[0]: unknown seccomp architecture \"x86\"",
+            "architectures[0]: invalid seccomp architecture \"x86\"",
         ),
-        ("/linux/seccomp/flags/0", json!("F"), "linux.seccomp.flags[0]: unknown seccomp flag \"F\""),
-        ("/process/scheduler/policy", json!("P"), "process.scheduler.policy: unknown scheduler policy \"P\""),
+        ("/linux/seccomp/flags/0", json!("F"), "linux.seccomp.flags[0]: invalid seccomp flag \"F\""),
+        ("/process/scheduler/policy", json!("P"), "process.scheduler.policy: invalid scheduler policy \"P\""),
         (
             "/process/scheduler/flags/0",
             json!("P"),
-            "process.scheduler.flags[0]: unknown scheduler flag \"P\"",
+            "process.scheduler.flags[0]: invalid scheduler flag \"P\"",
         ),
         (
             "/process/ioPriority/class",
             json!("P"),
-            "process.ioPriority.class: unknown I/O priority class \"P\"",
+            "process.ioPriority.class: invalid I/O priority class \"P\"",
         ),
         (
             "/process/rlimits/0/type",
             json!("NOFILE"),
-            "process.rlimits[0].type: unknown rlimit type \"NOFILE\"",
+            "process.rlimits[0].type: invalid rlimit type \"NOFILE\"",
         ),
-        ("/linux/memoryPolicy/mode", json!("P"), "linux.memoryPolicy.mode: unknown memory policy mode \"P\""),
+        ("/linux/memoryPolicy", json!({"nodes": "0"}), "linux.memoryPolicy: invalid memory policy mode"),
+        ("/linux/memoryPolicy/mode", json!("P"), "linux.memoryPolicy.mode: invalid memory policy mode \"P\""),
         (
             "/linux/personality/domain",
             json!("P"),
-            "linux.personality.domain: unknown personality domain \"P\"",
+            "linux.personality.domain: invalid personality domain \"P\"",
         ),
-        ("/linux/rootfsPropagation", json!("P"), "linux.rootfsPropagation: unknown rootfs propagation \"P\""),
-        ("/linux/devices/0/type", json!("a"), "linux.devices[0].type: unknown device type \"a\""),
+        ("/linux/rootfsPropagation", json!("P"), "linux.rootfsPropagation: invalid rootfs propagation \"P\""),
+        ("/linux/devices/0/type", json!("a"), "linux.devices[0].type: invalid device type \"a\""),
         ("/process/args/1", json!(5), "process.args[1]: invalid type: integer `5`, expected a string"),
         ("/process/user/uid", json!(-1), "process.user.uid: invalid value: integer `-1`"),
         ("/linux/resources/memory/limit", json!("1g"), "linux.resources.memory.limit: invalid type"),
@@ -270,7 +271,7 @@ fn unknown_words_and_wrong_types_are_named_with_their_place() {
     let mut document = full();
     document["linux"]["timeOffsets"]["realtime"] = json!({});
     let text = parse(&document).unwrap_err().to_string();
-    assert!(text.contains("linux.timeOffsets.realtime: unknown clock \"realtime\""), "{text}");
+    assert!(text.contains("linux.timeOffsets.realtime: invalid clock \"realtime\""), "{text}");
 }
 
 #[test]

@@ -193,15 +193,20 @@ fn check_scheduler(scheduler: &Scheduler) -> Result<(), SpecError> {
 
 /// A list of numbers and ranges, as the kernel reads it for processors and memory nodes; blanks are allowed around them.
 fn check_number_list(field: &'static str, list: Option<&str>) -> Result<(), SpecError> {
-    let Some(list) = list else { return Ok(()) };
-    let is_range = |range: &str| match range.split_once('-') {
-        None => range.parse::<u32>().is_ok(),
-        Some((first, last)) => {
-            matches!((first.parse::<u32>(), last.parse::<u32>()), (Ok(first), Ok(last)) if first <= last)
+    match list {
+        Some(list) if count_numbers(list).is_none() => {
+            Err(SpecError::NumberList { field, list: list.to_owned() })
         }
-    };
-    if list.split(',').all(|range| is_range(range.trim())) {
-        return Ok(());
+        _ => Ok(()),
     }
-    Err(SpecError::NumberList { field, list: list.to_owned() })
+}
+
+/// How many numbers a list such as `0-3,7` has; `None` where it is no such list.
+fn count_numbers(list: &str) -> Option<u64> {
+    let count = |range: &str| -> Option<u64> {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        Some(u64::from(last.checked_sub(first)?) + 1)
+    };
+    list.split(',').map(|range| count(range.trim())).sum()
 }

@@ -61,7 +61,7 @@ macro_rules! words {
 
                     fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<$name, E> {
                         $name::from_word(word)
-                            .ok_or_else(|| E::custom(format_args!(concat!("unknown ", $what, " {:?}"), word)))
+                            .ok_or_else(|| E::custom(format_args!(concat!("invalid ", $what, " {:?}"), word)))
                     }
                 }
                 deserializer.deserialize_str(Word)

@@ -40,6 +40,13 @@ pub fn fsconfig_string(fs: i32, key: &[u8], value: &[u8]) -> Result<()> {
 pub fn fsconfig_flag(fs: i32, key: &[u8]) -> Result<()> {
     call!(FSCONFIG, fs, 0, p(key), 0, 0).map(drop)
 }
+pub fn fspick(mounted: i32) -> Result<i32> {
+    // FSPICK_CLOEXEC | FSPICK_EMPTY_PATH
+    call!(FSPICK, mounted, p(c"".to_bytes()), 1 | 8).map(|fd| fd as i32)
+}
+pub fn fsconfig_reconfigure(fs: i32) -> Result<()> {
+    call!(FSCONFIG, fs, 7, 0, 0, 0).map(drop)
+}
 pub fn fsconfig_create(fs: i32) -> Result<()> {
     call!(FSCONFIG, fs, 6, 0, 0, 0).map(drop)
 }

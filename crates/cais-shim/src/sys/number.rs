@@ -164,6 +164,7 @@ pub(super) const MOVE_MOUNT: usize = 429;
 pub(super) const FSOPEN: usize = 430;
 pub(super) const FSCONFIG: usize = 431;
 pub(super) const FSMOUNT: usize = 432;
+pub(super) const FSPICK: usize = 433;
 pub(super) const PIDFD_SEND_SIGNAL: usize = 424;
 pub(super) const CLONE3: usize = 435;
 pub(super) const CLOSE_RANGE: usize = 436;

@@ -49,6 +49,8 @@ pub(super) struct Caller {
 pub(super) struct Globals {
     /// State of containers, absolute.
     pub(super) root: PathBuf,
+    /// `root` is what `--root` said.
+    pub(super) root_is_given: bool,
     /// `root` lies below `$XDG_RUNTIME_DIR` because nothing else was said.
     pub(super) root_is_xdg: bool,
     /// `--log`
@@ -99,6 +101,7 @@ pub(super) fn understand(words: &Words, caller: &Caller) -> Result<Globals, Fail
     let log = words.path("log");
     Ok(Globals {
         root,
+        root_is_given: words.raw("root").is_some(),
         root_is_xdg,
         log: log.map(log_file).transpose()?,
         format: match words.text("log-format")? {
@@ -199,6 +202,7 @@ mod tests {
         .expect("ok");
         let expected = Globals {
             root: "/run/c/moby".into(),
+            root_is_given: true,
             log: Some("/l/log.json".into()),
             format: Format::Json,
             cgroups: Cgroups::Systemd,

@@ -75,6 +75,11 @@ pub(super) fn shape(words: &Words) -> Result<Shape, Failure> {
 
 pub(super) fn main(door: &Door, words: &Words) -> Outcome {
     let shape = shape(words)?;
+    if door.globals.root_is_given {
+        // Whoever names a place means one that is there.
+        std::fs::metadata(&door.globals.root)
+            .map_err(|error| Failure::io(format!("open {}", door.globals.root.display()), &error))?;
+    }
     let entries: Vec<Entry> = door.runtime()?.list()?.into_iter().map(Entry::from).collect();
     if words.switch("quiet") {
         let ids: String = entries.iter().map(|entry| format!("{}\n", entry.id)).collect();

@@ -2,7 +2,7 @@
 //!
 //! Callers take the last line of level `error` for what went wrong. A line is one write to a file opened for appending,
 //! so that commands of several processes do not mix theirs. Without a file the lines go to standard error, but an
-//! error in text form is then its sentence only. With a file the sentence of an error goes to standard error, too.
+//! error in text form is then `error: ` and its sentence. With a file the sentence of an error goes to standard error, too.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -63,8 +63,12 @@ impl Log {
         if self.file.is_some() {
             self.put(Level::Error, message);
         }
-        if self.file.is_some() || self.format == Format::Text {
+        if self.file.is_some() {
             print_stderr(&format!("{message}\n"));
+        } else if self.format == Format::Text {
+            // What runc's first process says itself, when it cannot become the command, has no level.
+            let level = if message.starts_with("exec ") { "" } else { "error: " };
+            print_stderr(&format!("{level}{message}\n"));
         } else {
             self.put(Level::Error, message);
         }

@@ -96,6 +96,9 @@ pub fn main(program: String, words: &[OsString]) -> ExitCode {
     let (log, outcome) = match open(program, words) {
         Ok((mut door, words)) => {
             let outcome = carry_out(&mut door, words);
+            for note in door.runtime.get().map(Runtime::take_notes).unwrap_or_default() {
+                door.log.debug(|| note);
+            }
             for warning in door.runtime.get().map(Runtime::take_warnings).unwrap_or_default() {
                 door.log.warning(&warning);
             }

@@ -15,6 +15,7 @@ mod events;
 mod exec;
 mod global;
 mod guest;
+mod habits;
 mod kill;
 mod list;
 mod pause;

@@ -48,9 +48,10 @@ fn joined_namespaces_without_a_user_namespace() {
     assert_eq!((planned.role, planned.outer, planned.clone_flags), (1, 0, 0x2_0000));
     let steps = steps(&planned);
     assert_eq!(
-        steps[..5],
+        steps[..6],
         [
             "Undumpable",
+            "Affinity { mask: '' }",
             "SetNs { fd: 7, flags: 134217728 }",
             "SetNs { fd: 8, flags: 67108864 }",
             "SetNs { fd: 9, flags: 1073741824 }",
@@ -74,7 +75,7 @@ fn joined_namespaces_without_a_user_namespace() {
 fn a_joined_mount_namespace_comes_last() {
     let namespaces = json!([{"type": "mount", "path": "/ns/mnt"}, {"type": "uts"}, {"type": "network", "path": "/ns/net"}]);
     let steps = Case::new(with(namespaces, json!({}))).steps();
-    assert_eq!(steps[1..3], ["SetNs { fd: 7, flags: 1073741824 }", "SetNs { fd: 8, flags: 131072 }"]);
+    assert_eq!(steps[2..4], ["SetNs { fd: 7, flags: 1073741824 }", "SetNs { fd: 8, flags: 131072 }"]);
     the(&steps, "Rootfs");
 }
 
@@ -137,8 +138,9 @@ fn a_new_user_namespace_made_by_root() {
     let steps = steps(&planned);
     let child = &steps[outer.len()..];
     assert_eq!(
-        child[..4],
+        child[..5],
         [
+            "Affinity { mask: '' }",
             "Sync { word: 1 }",
             "Ids { uid: 0, gid: 0, groups: '', home: false }",
             "SwitchUser { groups: true }",
@@ -192,7 +194,7 @@ fn privileged_callers_join_before_the_user_namespace_and_others_after() {
     );
     assert_eq!(outer.last().map(String::as_str), Some("SetNs { fd: 9, flags: 268435456 }"), "the same file");
     assert_eq!(planned.clone_flags, 0x2_0000 | 0x0400_0000);
-    assert_eq!(steps(&planned)[outer.len()], "Sync { word: 1 }", "for limits");
+    assert_eq!(steps(&planned)[outer.len() + 1], "Sync { word: 1 }", "for limits");
     let mut change = change;
     change["mounts"] = json!([]);
     let planned = Case::on(change, user()).planned();
@@ -214,8 +216,9 @@ fn an_unprivileged_caller_hides_after_the_maps() {
     assert_eq!(planned.outer, 0);
     let steps = steps(&planned);
     assert_eq!(
-        steps[..4],
+        steps[..5],
         [
+            "Affinity { mask: '' }",
             "Sync { word: 1 }",
             "Ids { uid: 0, gid: 0, groups: '', home: false }",
             "SwitchUser { groups: false }",

@@ -14,6 +14,7 @@ fn the_default_configuration() {
     assert_eq!(planned.warnings, [""; 0]);
     let want = r#"
 Undumpable
+Affinity { mask: '' }
 Unshare { flags: 33554432 }
 LoopbackUp
 Keyring { name: "_ses.c1" }
@@ -117,6 +118,7 @@ fn the_order_of_everything() {
 hide from the container
 join the cgroup
 join the cgroup
+reset the CPU affinity
 wait for the setup from outside
 create a cgroup namespace
 open procfs
@@ -179,8 +181,8 @@ execute \"sh\"
 fn what_the_rich_steps_say() {
     let steps = rich().steps();
     for want in [
-        r#"Hook { path: "/bin/inside", args: [inside x], env: [A=1], timeout_ms: 2000 }"#,
-        r#"Hook { path: "/bin/late", args: [/bin/late], env: [PATH=/usr/bin:/bin TERM=xterm], timeout_ms: 0 }"#,
+        r#"Hook { path: "/bin/inside", args: [inside x], env: [A=1], timeout_ms: 2000, filter: '', filter_flags: 0, listener: false }"#,
+        r#"Hook { path: "/bin/late", args: [/bin/late], env: [PATH=/usr/bin:/bin TERM=xterm HOME], timeout_ms: 0, filter: 'filter00', filter_flags: 4, listener: false }"#,
         r#"WriteProc { file: "sys/net/ipv4/ip_forward", content: '1', optional: false }"#,
         r#"WriteProc { file: "self/oom_score_adj", content: '100', optional: false }"#,
         r#"WriteProc { file: "self/attr/apparmor/exec", content: 'exec confined', optional: false }"#,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::check_number_list;
+use super::count_numbers;
 use crate::runtime::SpecError;
 use crate::runtime::linux::{
     DeviceType, IntelRdt, Linux, MemoryPolicy, MemoryPolicyMode, Namespace, NamespaceType,
@@ -137,7 +137,9 @@ impl Linux {
                 return Err(SpecError::PathsWithoutMount);
             }
             for (index, path) in paths.iter().enumerate() {
-                check_absolute(path, || format!("linux.{field}[{index}]"))?;
+                // A relative one has always been taken for one of the root by runc and crun: it makes nothing weaker.
+                let from_root = if field == "readonlyPaths" && !path.is_empty() { "/" } else { "" };
+                check_absolute(&format!("{from_root}{path}"), || format!("linux.{field}[{index}]"))?;
             }
         }
         Ok(())
@@ -178,7 +180,9 @@ impl Resources {
         for (index, rule) in self.devices.iter().enumerate() {
             let (major, minor) = (rule.major.unwrap_or(-1), rule.minor.unwrap_or(-1));
             check_device_number(major, minor, -1, || format!("linux.resources.devices[{index}]"))?;
+            // A rule that only takes away may be sloppy, as with runc: nothing is allowed by it.
             if let Some(access) = &rule.access
+                && rule.allow
                 && access.contains(|letter| !"rwm".contains(letter))
             {
                 return Err(SpecError::DeviceAccess { index, access: access.clone() });
@@ -264,11 +268,15 @@ fn check_intel_rdt(rdt: &IntelRdt) -> Result<(), SpecError> {
 }
 
 fn check_memory_policy(policy: &MemoryPolicy) -> Result<(), SpecError> {
-    check_number_list("linux.memoryPolicy.nodes", policy.nodes.as_deref())?;
+    let nodes = policy.nodes.as_deref();
+    let count = count_numbers(nodes.unwrap_or_default());
+    if let (Some(list), None) = (nodes, count) {
+        return Err(SpecError::MemoryPolicyNodes { list: list.to_owned() });
+    }
     let mode = policy.mode;
     match mode {
-        MemoryPolicyMode::Default | MemoryPolicyMode::Local if policy.nodes.is_some() => {
-            Err(SpecError::MemoryPolicyWithNodes { mode })
+        MemoryPolicyMode::Default | MemoryPolicyMode::Local if nodes.is_some() => {
+            Err(SpecError::MemoryPolicyWithNodes { mode, count: count.unwrap_or_default() })
         }
         MemoryPolicyMode::Bind
         | MemoryPolicyMode::Interleave

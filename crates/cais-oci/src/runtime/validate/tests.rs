@@ -229,6 +229,8 @@ fn devices_and_resources() {
         resources(
             json!({"devices": [{"allow": false, "access": "rwm"}, {"allow": true, "major": -1, "minor": 5}]}),
         ),
+        resources(json!({"devices": [{"allow": false, "type": "c", "access": "rwa"}]})),
+        json!({"linux": {"namespaces": [{"type": "mount"}], "readonlyPaths": ["x"]}}),
         resources(json!({"rdma": {"x": {"hcaHandles": 1}}, "unified": {"io.max": "x"}})),
         resources(json!({"blockIO": {"weightDevice": [{"major": 8, "leafWeight": 10}]}})),
     ]);
@@ -268,9 +270,11 @@ fn the_smaller_features() {
         change(json!({"seccomp": {"listenerPath": "/x", "listenerMetadata": "m"}})),
     ]);
     assert_refused(&[
-        (policy("MPOL_LOCAL", json!("0")), "must be empty for MPOL_LOCAL"),
+        (policy("MPOL_LOCAL", json!("0")), "MPOL_LOCAL mode requires 0 nodes but got 1"),
         (policy("MPOL_INTERLEAVE", json!("")), "must not be empty for MPOL_INTERLEAVE"),
-        (policy("MPOL_BIND", json!("x")), "linux.memoryPolicy.nodes: \"x\""),
+        (policy("MPOL_DEFAULT", json!("0-3,7")), "MPOL_DEFAULT mode requires 0 nodes but got 5"),
+        (policy("MPOL_BIND", json!("x")), "invalid memory policy node: \"x\""),
+        (policy("MPOL_BIND", json!("0-9876543210")), "invalid memory policy node"),
         (rdt(json!({"closID": "a/b"})), "closID \"a/b\""),
         (rdt(json!({"closID": ".."})), "closID \"..\""),
         (rdt(json!({"memBwSchema": "0=1"})), "linux.intelRdt.memBwSchema"),

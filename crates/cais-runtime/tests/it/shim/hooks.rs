@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use cais_plan::wire::{self, detail, sync};
-use cais_plan::{Step, Str, Strings, join_strings};
+use cais_plan::{Bytes, Step, Str, Strings, join_strings};
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
@@ -19,6 +19,9 @@ fn hook(rig: &mut Rig, shell: &str, script: &str, timeout_ms: u64) {
         args: Strings(&args),
         env: Strings(&env),
         timeout_ms,
+        filter: Bytes(&[]),
+        filter_flags: 0,
+        listener: false,
     });
 }
 
