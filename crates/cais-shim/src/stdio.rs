@@ -74,9 +74,6 @@ impl Child<'_> {
 
     /// Streams that are a null device of the host become the container's own.
     pub(crate) fn reopen_null(&mut self) -> Result<(), Failure> {
-        let is_null = |fd: i32| {
-            sys::fstat(fd).is_ok_and(|stat| stat.kind() == sys::S_IFCHR && stat.device == mounts::NULL_DEVICE)
-        };
         if !(0..STREAMS).any(is_null) {
             return Ok(());
         }
@@ -111,11 +108,16 @@ impl Child<'_> {
             return;
         }
         for (fd, ours) in [(0, self.wiring.stdin >= 0), (1, true), (2, true)] {
-            if ours {
+            // The host's null device would be the user's for everybody.
+            if ours && !is_null(fd) {
                 let _ = sys::fchown(fd, uid, gid);
             }
         }
     }
+}
+
+fn is_null(fd: i32) -> bool {
+    sys::fstat(fd).is_ok_and(|stat| stat.kind() == sys::S_IFCHR && stat.device == mounts::NULL_DEVICE)
 }
 
 /// As runc does: the owner changes, the group stays, /dev/null is nobody's, and where it is not allowed it is not.
