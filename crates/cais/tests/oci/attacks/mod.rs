@@ -30,7 +30,7 @@ mod redirect;
 mod stubs;
 
 /// Starts that a race is played against.
-const STARTS: usize = 60;
+const STARTS: usize = 40;
 
 /// Something of the host that no container was given.
 struct Canary {
