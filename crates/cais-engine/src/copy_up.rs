@@ -4,11 +4,11 @@
 //! Paths are resolved inside it. Owners, modes, times, extended attributes and links are kept; hard links become
 //! copies.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use cais_store::ImageRecord;
 use rustix::fs::{
@@ -16,11 +16,8 @@ use rustix::fs::{
     XattrFlags,
 };
 use rustix::io::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, mount, mount_change,
-};
 
+use crate::overlay::merged;
 use crate::{Engine, Error, ErrorKind};
 
 /// Copies the directory `path` of the image into `volume`; an image without it, or with a file there, copies nothing.
@@ -29,7 +26,8 @@ pub(crate) fn copy_up(engine: &Engine, image: &ImageRecord, path: &str, volume: 
         let message = format!("copy {path} of the image into the volume at {}", volume.display());
         Error::caused(ErrorKind::System, message, e)
     };
-    let root = match merged(engine, image).map_err(failed)? {
+    let layers: Vec<_> = image.layers.iter().rev().map(|layer| engine.store.paths().layer_fs(layer)).collect();
+    let root = match merged(&layers, engine.config.rootless).map_err(failed)? {
         Some(root) => root,
         None => return Ok(()),
     };
@@ -42,56 +40,6 @@ pub(crate) fn copy_up(engine: &Engine, image: &ImageRecord, path: &str, volume: 
     };
     let target = rustix::fs::open(volume, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
     copy_directory(&source, &target).map_err(failed)
-}
-
-/// The image's layers as one tree; `None` without layers.
-fn merged(engine: &Engine, image: &ImageRecord) -> io::Result<Option<OwnedFd>> {
-    let directories: Vec<_> = image.layers.iter().rev().map(|d| engine.store.paths().layer_fs(d)).collect();
-    match directories.as_slice() {
-        [] => return Ok(None),
-        [only] => return Ok(Some(open_path(only)?)),
-        _ => {}
-    }
-    match overlay(&directories, engine.config.rootless) {
-        Err(Errno::INVAL) => {}
-        other => return Ok(Some(other?)),
-    }
-    let rootless = engine.config.rootless;
-    let mounted = std::thread::scope(|scope| scope.spawn(|| overlay_by_mount(&directories, rootless)).join());
-    Ok(Some(mounted.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?))
-}
-
-fn overlay(layers: &[PathBuf], rootless: bool) -> Result<OwnedFd, Errno> {
-    let fs = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for layer in layers {
-        fsconfig_set_string(fs.as_fd(), "lowerdir+", layer.as_path())?;
-    }
-    if rootless {
-        fsconfig_set_flag(fs.as_fd(), "userxattr")?;
-    }
-    fsconfig_create(fs.as_fd())?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY;
-    rustix::mount::fsmount(fs.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
-}
-
-/// Kernels before 6.5 lack `lowerdir+`: there mount(2) takes all layers in one string of a page, short names of
-/// descriptors instead of paths. It needs a place, which only the calling thread sees and which goes with it.
-fn overlay_by_mount(layers: &[PathBuf], rootless: bool) -> Result<OwnedFd, Errno> {
-    cais_sys::mountns::unshare_mounts()?;
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
-    // Opened here: overlay takes no layer of another mount namespace.
-    let layers: Vec<OwnedFd> = layers.iter().map(|path| open_path(path)).collect::<Result<_, _>>()?;
-    let names: Vec<String> =
-        layers.iter().map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd())).collect();
-    let options = format!("lowerdir={}{}", names.join(":"), if rootless { ",userxattr" } else { "" });
-    let options = CString::new(options).map_err(|_| Errno::INVAL)?;
-    let place = "/proc";
-    mount("overlay", place, "overlay", MountFlags::RDONLY, options.as_c_str())?;
-    open_path(Path::new(place))
-}
-
-fn open_path(path: &Path) -> Result<OwnedFd, Errno> {
-    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 fn copy_directory(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {

@@ -158,6 +158,20 @@ pub enum LayerError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A directory and something else would take each other's place.
+    #[error("cannot overwrite {} {path} with {}", if *.with_directory { "the file" } else { "the directory" }, if *.with_directory { "a directory" } else { "a file" })]
+    Overwrites {
+        /// The entry.
+        path: EntryName,
+        /// What is to be put there is the directory.
+        with_directory: bool,
+    },
+    /// A directory of the overlay is a renamed one of a layer.
+    #[error("directory {path} was renamed by reference (overlayfs' redirect_dir), which cannot be told apart")]
+    Redirect {
+        /// Which.
+        path: EntryName,
+    },
     /// The kernel refused something else.
     #[error("{operation} {path}")]
     Io {
@@ -231,9 +245,13 @@ impl LayerError {
 
     /// Makes the error of a failed system call.
     pub(crate) fn call(operation: &'static str, path: &[u8], errno: Errno) -> LayerError {
+        LayerError::io(operation, path, io::Error::from(errno))
+    }
+
+    /// Makes the error of something that failed with more than an errno.
+    pub(crate) fn io(operation: &'static str, path: &[u8], source: io::Error) -> LayerError {
         let path = EntryName::new(path);
-        let source = io::Error::from(errno);
-        if matches!(errno, Errno::NOSPC | Errno::DQUOT) {
+        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
             LayerError::DiskFull { path, source }
         } else {
             LayerError::Io { operation, path, source }

@@ -3,7 +3,9 @@
 //! [`unpack()`] turns one layer, as a registry sends it, into a directory that overlayfs can use as a lower
 //! layer, and returns the digest of the uncompressed tar (the diff_id) from the same pass. [`TarReader`] is
 //! the reader beneath it, for archives that hold other things (`load`); [`Decoder`] undoes gzip and zstd;
-//! [`DigestReader`] digests, counts and keeps the compressed bytes on their way in.
+//! [`DigestReader`] digests, counts and keeps the compressed bytes on their way in. The way back: [`walk()`] makes entries of a
+//! tree, [`TarWriter`] an archive of entries, [`changes()`] tells what an upper directory changes, [`Placer`] puts entries
+//! into a tree that is there.
 //!
 //! Implements the OCI image specification, "Image Layer Filesystem Changeset", and tar as in pax(1), with
 //! GNU tar's extensions.
@@ -17,16 +19,22 @@
 //! - An error leaves a partial tree behind: the caller removes it, and shows it to nobody.
 //! - Nothing is synced to disk here; nothing is known of registries, of the store or of mounts.
 
+mod changes;
 mod compression;
+mod copy;
 mod error;
 mod limits;
 mod tar;
 mod tee;
 mod unpack;
+mod walk;
 
+pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, Decoder};
 pub use error::{EntryName, Fault, LayerError, LinkFault};
 pub use limits::{Limit, Limits};
-pub use tar::{Chunk, Content, Entry, EntryKind, StreamEnd, TarReader, Timestamp, Xattr};
+pub use tar::{Chunk, Content, Entry, EntryKind, StreamEnd, TarReader, TarWriter, Timestamp, Xattr, archived_bytes};
 pub use tee::{DigestReader, Digested};
+pub use unpack::place::{Ground, Placer, Source};
 pub use unpack::{Options, Unpacked, unpack};
+pub use walk::{Links, Object, WalkOptions, read_object, walk};

@@ -16,11 +16,13 @@ mod header;
 mod pax;
 mod sparse;
 mod stream;
+mod write;
 
 pub use entry::{Entry, EntryKind, Timestamp, Xattr};
 use header::{BLOCK_BYTES, Header};
 use sparse::{MAX_SEGMENTS, MapText, Segment};
 use stream::{MAX_WANTED_BYTES, Stream};
+pub use write::{TarWriter, archived_bytes};
 
 const MAX_XATTR_NAME_BYTES: usize = 255;
 

@@ -29,6 +29,7 @@ use crate::tar::{Entry, EntryKind, TarReader};
 
 mod metadata;
 mod name;
+pub mod place;
 mod removal;
 mod tree;
 

@@ -26,6 +26,9 @@ Containers (also: cais container COMMAND):
   wait      Wait until containers end, print their exit codes
   inspect   Show containers, images and volumes in detail
   port      Show published ports
+  cp        Copy files between a container and the host
+  diff      Show what a container has changed in its files
+  export    Write a container's files as a tar archive
 
 Images (also: cais image COMMAND):
   pull      Fetch an image from a registry

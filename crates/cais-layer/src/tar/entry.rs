@@ -27,6 +27,24 @@ pub struct Entry {
     pub xattrs: Vec<Xattr>,
 }
 
+impl Entry {
+    /// An empty file of root's without a name, from 1970.
+    pub fn plain(mode: u32) -> Entry {
+        Entry {
+            kind: EntryKind::File,
+            path: Vec::new(),
+            link: Vec::new(),
+            size_bytes: 0,
+            mode,
+            uid: 0,
+            gid: 0,
+            mtime: Timestamp::default(),
+            device: (0, 0),
+            xattrs: Vec::new(),
+        }
+    }
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {

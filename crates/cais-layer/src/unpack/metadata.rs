@@ -38,6 +38,9 @@ pub(super) struct Metadata<'e> {
 }
 
 impl Inherited {
+    /// Nothing can be told in advance.
+    pub(super) const UNKNOWN: Inherited = Inherited { owner: None, masked: 0o777 };
+
     /// Finds out by a nameless file in `dir`, in which everything is going to be made.
     pub(super) fn probe(dir: BorrowedFd<'_>) -> Inherited {
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;

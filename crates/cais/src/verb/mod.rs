@@ -2,8 +2,11 @@
 
 mod attach;
 mod cleanup;
+mod cp;
 mod create;
+mod diff;
 mod exec;
+mod export;
 mod images;
 mod import;
 mod info;

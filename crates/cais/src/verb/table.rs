@@ -4,8 +4,8 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, cleanup, create, exec, images, import, info, inspect, kill, load, logs, port, ps, pull, rm, rmi,
-    run, start, stop, system_check, tag, version, volume, wait,
+    attach, cleanup, cp, create, diff, exec, export, images, import, info, inspect, kill, load, logs, port,
+    ps, pull, rm, rmi, run, start, stop, system_check, tag, version, volume, wait,
 };
 
 /// What most commands are like.
@@ -141,6 +141,35 @@ pub static COMMANDS: &[Spec] = &[
         about: "Show published ports",
         main: port::main,
         ..READER
+    },
+    Spec {
+        names: &["cp", "container cp"],
+        usage: "[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|- or SRC_PATH|- CONTAINER:DEST_PATH",
+        about: "Copy files between a container and the host, or between containers",
+        examples: &[
+            "cais cp web:/etc/nginx/. ./conf",
+            "cais cp index.html web:/srv/",
+            "cais cp web:/var/log - | tar -t",
+        ],
+        // A running container's files are reached from within its own user namespace.
+        needs_ids: false,
+        main: cp::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["diff", "container diff"],
+        usage: "[OPTIONS] CONTAINER",
+        about: "Show what a container has added (A), changed (C) and deleted (D) in its files",
+        main: diff::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["export", "container export"],
+        usage: "[OPTIONS] CONTAINER",
+        about: "Write a container's files as a tar archive",
+        examples: &["cais export -o web.tar web", "cais export web | tar -t"],
+        main: export::main,
+        ..PLAIN
     },
     Spec {
         names: &["pull", "image pull"],

@@ -4,8 +4,11 @@
 //! its command line, the kernel and the disk; nothing of the engine is linked here.
 
 mod attach;
+mod cp;
 mod create;
+mod diff;
 mod exec;
+mod export;
 mod faults;
 mod images;
 mod import;
