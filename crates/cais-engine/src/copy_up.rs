@@ -26,7 +26,8 @@ pub(crate) fn copy_up(engine: &Engine, image: &ImageRecord, path: &str, volume: 
         let message = format!("copy {path} of the image into the volume at {}", volume.display());
         Error::caused(ErrorKind::System, message, e)
     };
-    let layers: Vec<_> = image.layers.iter().rev().map(|layer| engine.store.paths().layer_fs(layer)).collect();
+    let layers: Vec<_> =
+        image.layers.iter().rev().map(|layer| engine.store.paths().layer_fs(layer)).collect();
     let root = match merged(&layers, engine.config.rootless).map_err(failed)? {
         Some(root) => root,
         None => return Ok(()),

@@ -211,7 +211,11 @@ fn mount_in(
 }
 
 /// Opens a path inside of a root: links are followed as if the root were `/`, and lead nowhere else.
-pub(crate) fn open_in_root(root: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> std::result::Result<OwnedFd, Errno> {
+pub(crate) fn open_in_root(
+    root: BorrowedFd<'_>,
+    path: &[u8],
+    flags: OFlags,
+) -> std::result::Result<OwnedFd, Errno> {
     let path = if path.is_empty() { &b"."[..] } else { path };
     let path = CString::new(path).map_err(|_| Errno::INVAL)?;
     let within = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
@@ -236,7 +240,11 @@ fn open_or_make(root: BorrowedFd<'_>, path: &[u8], directory: bool) -> std::resu
     if last.is_empty() {
         return Err(Errno::NOENT);
     }
-    let parent = if above.is_empty() { open_in_root(root, b"/", OFlags::PATH)? } else { open_or_make(root, above, true)? };
+    let parent = if above.is_empty() {
+        open_in_root(root, b"/", OFlags::PATH)?
+    } else {
+        open_or_make(root, above, true)?
+    };
     let made = if directory {
         mkdirat(&parent, last, Mode::from_raw_mode(0o755))
     } else {

@@ -58,11 +58,8 @@ fn compare(
         all.extend(names(lower, path)?);
     }
     for name in all {
-        let child = if path.is_empty() {
-            name.as_bytes().to_vec()
-        } else {
-            [path, b"/", name.as_bytes()].concat()
-        };
+        let child =
+            if path.is_empty() { name.as_bytes().to_vec() } else { [path, b"/", name.as_bytes()].concat() };
         let failed = |errno| LayerError::call("look at", &child, errno);
         let look = |directory: BorrowedFd<'_>| match statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(None),
@@ -192,7 +189,17 @@ mod tests {
         rustix::fs::fsetxattr(&fresh, "trusted.overlay.opaque", b"y", XattrFlags::empty()).unwrap();
         assert_eq!(
             told(&up, &low),
-            ["C file", "C fresh", "C fresh/kept", "D fresh/kept/inner", "D fresh/old", "A new", "C same", "C same/deep", "D same/deep/gone"]
+            [
+                "C file",
+                "C fresh",
+                "C fresh/kept",
+                "D fresh/kept/inner",
+                "D fresh/old",
+                "A new",
+                "C same",
+                "C same/deep",
+                "D same/deep/gone"
+            ]
         );
         rustix::fs::fsetxattr(&fresh, "trusted.overlay.redirect", b"/x", XattrFlags::empty()).unwrap();
         let (up, low) = (fs::File::open(&up).unwrap(), fs::File::open(&low).unwrap());

@@ -153,7 +153,8 @@ mod tests {
     #[test]
     fn every_manner_copies() {
         let mut from = tempfile::tempfile().unwrap();
-        let bytes: Vec<u8> = (0..3_000_001_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let bytes: Vec<u8> =
+            (0..3_000_001_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
         from.write_all(&bytes).unwrap();
         for mut manner in [Manner::Range, Manner::Send, Manner::Buffer] {
             let mut to = tempfile::tempfile().unwrap();

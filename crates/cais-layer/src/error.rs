@@ -167,7 +167,9 @@ pub enum LayerError {
         with_directory: bool,
     },
     /// A directory of the overlay is a renamed one of a layer.
-    #[error("directory {path} was renamed by reference (overlayfs' redirect_dir), which cannot be told apart")]
+    #[error(
+        "directory {path} was renamed by reference (overlayfs' redirect_dir), which cannot be told apart"
+    )]
     Redirect {
         /// Which.
         path: EntryName,

@@ -33,7 +33,9 @@ pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, Decoder};
 pub use error::{EntryName, Fault, LayerError, LinkFault};
 pub use limits::{Limit, Limits};
-pub use tar::{Chunk, Content, Entry, EntryKind, StreamEnd, TarReader, TarWriter, Timestamp, Xattr, archived_bytes};
+pub use tar::{
+    Chunk, Content, Entry, EntryKind, StreamEnd, TarReader, TarWriter, Timestamp, Xattr, archived_bytes,
+};
 pub use tee::{DigestReader, Digested};
 pub use unpack::place::{Ground, Placer, Source};
 pub use unpack::{Options, Unpacked, unpack};

@@ -295,10 +295,15 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("d/socket")).unwrap();
         let below = ["File a  5", "Directory b  0", "HardLink b/z a 0", "Symlink c ../nowhere 0"];
         assert_eq!(list(root.path(), c"d", b""), below);
-        let named: Vec<String> =
-            ["Directory x  0", "File x/a  5", "Directory x/b  0", "HardLink x/b/z x/a 0", "Symlink x/c ../nowhere 0"]
-                .map(str::to_owned)
-                .to_vec();
+        let named: Vec<String> = [
+            "Directory x  0",
+            "File x/a  5",
+            "Directory x/b  0",
+            "HardLink x/b/z x/a 0",
+            "Symlink x/c ../nowhere 0",
+        ]
+        .map(str::to_owned)
+        .to_vec();
         assert_eq!(list(root.path(), c"d", b"x"), named);
         assert_eq!(list(&at("d"), c".", b"x"), named);
         assert_eq!(list(root.path(), c"d/a", b"f"), ["File f  5"]);

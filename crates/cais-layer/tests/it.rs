@@ -1,5 +1,7 @@
 //! The public face of the crate on real directories. Needs root; what the machine cannot do is skipped aloud.
 
+#[path = "it/again.rs"]
+mod again;
 #[path = "it/bed.rs"]
 mod bed;
 #[path = "it/duplicates.rs"]

@@ -39,6 +39,8 @@ pub struct Swept {
     pub layers: Vec<Digest>,
     /// Number of blobs.
     pub blobs: u64,
+    /// Their digests, as hex digits.
+    pub blob_digests: Vec<String>,
     /// Unpacked bytes of the layers plus bytes of the blobs.
     pub freed_bytes: u64,
 }
@@ -184,6 +186,7 @@ impl Exclusive<'_> {
             swept.freed_bytes += std::fs::metadata(&path).map(|it| it.len()).unwrap_or_default();
             swept.blobs += 1;
             self.trash.take(&path)?;
+            swept.blob_digests.push(name);
         }
         Ok(swept)
     }

@@ -9,6 +9,8 @@
 //! not durable, so those of another boot are never used. What else is in `ingest/` belongs to whoever holds the shared
 //! lock; when nobody does, it is left over and taken away by the next ingest or by `check`.
 
+mod made;
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
@@ -28,6 +30,8 @@ use crate::paths::{LAYER_BLOB, LAYER_FS, LAYER_META};
 use crate::run_state::{boot_id, now};
 use crate::stack::stack;
 use crate::trash::{Trash, remove_beneath};
+
+pub use made::MadeLayer;
 
 /// Images of so few files are synced file by file: syncfs(2) also waits for what everybody else has written.
 const SYNC_ONE_BY_ONE_MAX: u64 = 64;

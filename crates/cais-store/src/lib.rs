@@ -25,6 +25,7 @@ pub mod run_state;
 mod stack;
 mod trash;
 mod tree;
+mod usage;
 mod volumes;
 
 use std::path::Path;
@@ -34,9 +35,10 @@ pub use error::{Noun, Result, StoreError};
 pub use files::{Durability, random_hex, write_atomic};
 pub use gc::{Exclusive, Hold, Swept};
 pub use images::{FoundImage, Image, ImageRecord, References};
-pub use ingest::{Ingest, LayerInput, LayerWanted, NewImage};
+pub use ingest::{Ingest, LayerInput, LayerWanted, MadeLayer, NewImage};
 pub use layers::LayerMeta;
 pub use names::{check_name, random_id, random_name};
+pub use usage::Usage;
 pub use volumes::VolumeRecord;
 
 use paths::Paths;

@@ -14,7 +14,7 @@
 //! root/ingest/                        what is on its way in; only files whose lock is held mean anything
 //! root/trash/                         what is on its way out
 //! root/gc.lock                        shared: something is being made reachable; exclusive: mark and rename
-//! run/containers/<64 hex>/…           lock, ctl, facts.json
+//! run/containers/<64 hex>/…           lock, ctl, facts.json, pausing
 //! run/boot-id                         boot in which the run directory was made
 //! ```
 
@@ -236,6 +236,11 @@ impl Paths {
     /// Facts of the present run.
     pub fn run_facts(&self, id: &str) -> PathBuf {
         self.run_container(id).join("facts.json")
+    }
+
+    /// Locked by whoever lets the container stand still for a moment.
+    pub fn run_pausing(&self, id: &str) -> PathBuf {
+        self.run_container(id).join("pausing")
     }
 
     /// Addresses given out, one file each, named by the address and holding the container's id.

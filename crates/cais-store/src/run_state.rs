@@ -12,15 +12,32 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cais_sys::lock::{OfdLock, is_held};
 use jiff::Timestamp;
 
 use crate::Store;
 use crate::error::{Result, StoreError};
-use crate::files::{self, Durability};
+use crate::files::{self, Durability, Lock};
 use crate::record::{ExitRecord, RunFacts};
+
+/// The right to let a container stand still; see [`Store::begin_pause`].
+#[derive(Debug)]
+pub struct Pause {
+    lock: Lock,
+    path: PathBuf,
+}
+
+impl Pause {
+    /// The container goes on again.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub fn end(self) -> Result<()> {
+        self.lock.unlink(&self.path)
+    }
+}
 
 impl Store {
     /// Takes the lock of a new run, making the run directory, and clears what an earlier run left in it.
@@ -128,6 +145,29 @@ impl Store {
             Err(error) if files::is_absent(&error) => Ok(None),
             Err(error) => Err(StoreError::io("open", &path)(error)),
         }
+    }
+
+    /// Declares that the caller lets a running container stand still for a moment; others that want to wait for it.
+    ///
+    /// Should the caller die, [`Store::interrupted_pause`] finds what it left.
+    ///
+    /// # Errors
+    /// When the run directory is gone or not writable.
+    pub fn begin_pause(&self, id: &str) -> Result<Pause> {
+        let path = self.paths().run_pausing(id);
+        Ok(Pause { lock: Lock::take_transient(&path)?, path })
+    }
+
+    /// A pause whose maker has died, now the caller's; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the file is unusable.
+    pub fn interrupted_pause(&self, id: &str) -> Result<Option<Pause>> {
+        let path = self.paths().run_pausing(id);
+        if !path.exists() {
+            return Ok(None);
+        }
+        Ok(Lock::try_exclusive(&path)?.map(|lock| Pause { lock, path }))
     }
 
     /// Removes the exit record before a new run; idempotent.

@@ -29,21 +29,29 @@ Containers (also: cais container COMMAND):
   cp        Copy files between a container and the host
   diff      Show what a container has changed in its files
   export    Write a container's files as a tar archive
+  commit    Make an image of a container as it is
+  container prune
+            Remove all containers that do not run
 
 Images (also: cais image COMMAND):
   pull      Fetch an image from a registry
   load      Load images from an archive or an OCI layout
   import    Make an image from a tar archive of a file system
   images    List images
+  history   Show how an image came to be
   tag       Give an image another name
   rmi       Remove images
+  image prune
+            Remove images that nobody uses
 
 Volumes:
-  volume create | ls | inspect | rm
+  volume create | ls | inspect | rm | prune
 
 System:
   info      Show what this machine offers and what is stored
   version   Show versions
+  system df | prune
+            Show what takes space on the disk; remove what nobody uses
   system check [--repair]
             Compare what is stored with what is real; repair it
   runtime   The OCI runtime that other engines call (cais runtime --help)

@@ -141,6 +141,14 @@ pub const EXEC: &[Refused] = &[
     valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
 ];
 
+/// Of `commit`.
+pub const COMMIT: &[Refused] = &[
+    valued("format", &["oci", ""], "images are always made in the OCI format"),
+    valued("config", &[], "merging a whole config is not supported; use --change"),
+    switch("include-volumes", "volumes belong to no image"),
+    switch("squash", "one layer for all is not supported; use export and import"),
+];
+
 /// Of `pull`.
 pub const PULL: &[Refused] = &[
     switch("all-tags", "pulling every tag of a repository is not supported yet"),
@@ -184,7 +192,7 @@ mod tests {
 
     #[test]
     fn every_flag_once_with_a_reason() {
-        for table in [CONTAINER, EXEC, PULL] {
+        for table in [CONTAINER, EXEC, COMMIT, PULL] {
             for (at, flag) in table.iter().enumerate() {
                 assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
                 assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);

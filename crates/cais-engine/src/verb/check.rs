@@ -81,6 +81,9 @@ impl Check<'_> {
     /// Runs without a monitor: it was killed, or whoever started the container was, in the middle of a launch or teardown.
     fn runs(&mut self) -> Result<()> {
         for id in self.engine.run_directories()? {
+            if self.engine.resume_interrupted(&id, self.repair)? {
+                self.found("container", &id, "was left paused by an interrupted commit", self.repair);
+            }
             let Some(problem) = self.engine.lost_run(&id)? else { continue };
             let repaired = self.repair && self.engine.recover(&id)?;
             self.found("container", id, problem, repaired);

@@ -14,7 +14,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use cais_layer::{Decoder, Ground, LayerError, Limits, Object, Placer, Source, TarReader, TarWriter, WalkOptions};
+use cais_layer::{
+    Decoder, Ground, LayerError, Limits, Object, Placer, Source, TarReader, TarWriter, WalkOptions,
+};
 use cais_layer::{archived_bytes, walk};
 
 use crate::overlay::open_path;
@@ -43,7 +45,8 @@ impl Engine {
         let record = self.copied_container(name)?;
         let host = host_root()?;
         self.with_root(&record, Purpose::Write, |root| {
-            let origin = Side::host(host.as_fd()).origin(source.as_os_str().as_bytes(), options.follow_link)?;
+            let origin =
+                Side::host(host.as_fd()).origin(source.as_os_str().as_bytes(), options.follow_link)?;
             let target = Side::container(root, name).target(target.as_bytes())?;
             copy(&origin, target, &self.copied_options(true))
         })
@@ -177,7 +180,8 @@ impl Engine {
 }
 
 fn host_root() -> Result<std::os::fd::OwnedFd> {
-    open_path(Path::new("/")).map_err(|error| Error::caused(ErrorKind::System, "open /", std::io::Error::from(error)))
+    open_path(Path::new("/"))
+        .map_err(|error| Error::caused(ErrorKind::System, "open /", std::io::Error::from(error)))
 }
 
 /// Copies what `origin` is to where the rules say.

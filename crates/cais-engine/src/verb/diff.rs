@@ -30,14 +30,19 @@ impl Engine {
     /// What the upper directory of a container changes.
     pub(crate) fn changed_files(&self, record: &ContainerRecord) -> Result<Vec<Change>> {
         if record.request.rootfs.is_some() {
-            let message = "a container that runs a plain directory (--rootfs) keeps no account of its changes";
+            let message =
+                "a container that runs a plain directory (--rootfs) keeps no account of its changes";
             return Err(Error::new(ErrorKind::Unsupported, message));
         }
         let path = self.store.paths().container_upper(&record.id);
         let open = |error: std::io::Error| {
             Error::caused(ErrorKind::System, format!("open {}", path.display()), error)
         };
-        let upper = match rustix::fs::open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        let upper = match rustix::fs::open(
+            &path,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
             // It never ran.
             Err(Errno::NOENT) => return Ok(Vec::new()),
             other => other.map_err(|error| open(error.into()))?,
@@ -46,7 +51,8 @@ impl Engine {
         let mut found = changes(upper.as_fd(), lower.as_ref().map(AsFd::as_fd)).map_err(failed)?;
         let places = mount_points(record);
         found.retain(|change| {
-            let is_place = change.kind == ChangeKind::Added && places.iter().any(|place| place.as_bytes() == change.path);
+            let is_place = change.kind == ChangeKind::Added
+                && places.iter().any(|place| place.as_bytes() == change.path);
             !(is_place && is_empty_place(&upper, &change.path))
         });
         drop_untouched(&mut found, &upper, lower.as_ref());
@@ -58,7 +64,9 @@ impl Engine {
         merged(&self.lowers(record, false), self.config.rootless)
             .and_then(|root| {
                 // A root that is only a place to go on from cannot be listed.
-                root.map(|root| open_in_root(root.as_fd(), b"/", OFlags::RDONLY | OFlags::DIRECTORY)).transpose().map_err(Into::into)
+                root.map(|root| open_in_root(root.as_fd(), b"/", OFlags::RDONLY | OFlags::DIRECTORY))
+                    .transpose()
+                    .map_err(Into::into)
             })
             .map_err(|error| Error::caused(ErrorKind::System, "mount the layers of the image", error))
     }
@@ -83,7 +91,9 @@ fn is_empty_place(upper: &OwnedFd, path: &[u8]) -> bool {
         FileType::RegularFile => stat.st_size == 0,
         FileType::Directory => open_in_root(upper.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY)
             .and_then(Dir::read_from)
-            .is_ok_and(|mut names| names.all(|it| it.is_ok_and(|it| matches!(it.file_name().to_bytes(), b"." | b"..")))),
+            .is_ok_and(|mut names| {
+                names.all(|it| it.is_ok_and(|it| matches!(it.file_name().to_bytes(), b"." | b"..")))
+            }),
         _ => false,
     }
 }

@@ -1,6 +1,6 @@
 //! `import`: the tar of a root file system becomes an image of one layer.
 
-mod change;
+pub(super) mod change;
 
 use std::io::Read;
 
@@ -66,7 +66,7 @@ impl Engine {
 }
 
 /// Writes config and manifest of a new image.
-fn make_image(parsed: ImageConfig, blobs: Vec<Descriptor>) -> Result<NewImage> {
+pub(super) fn make_image(parsed: ImageConfig, blobs: Vec<Descriptor>) -> Result<NewImage> {
     let failed = |error| Error::caused(ErrorKind::Invalid, "write the image's config", error);
     let config = serde_json::to_vec(&parsed).map_err(failed)?;
     let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::sha256(&config), config.len() as u64);

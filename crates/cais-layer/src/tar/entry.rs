@@ -45,6 +45,25 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The device by which overlayfs says that lower layers' object of this path is gone.
+    pub fn whiteout(path: Vec<u8>) -> Entry {
+        Entry { kind: EntryKind::CharDevice, path, ..Entry::plain(0) }
+    }
+
+    /// The entry as a layer's archive has it: a whiteout becomes the empty file `.wh.NAME` (OCI image specification,
+    /// "Whiteouts"); everything else stays as it is.
+    #[must_use]
+    pub fn in_layer(self) -> Entry {
+        if self.kind != EntryKind::CharDevice || self.device != (0, 0) {
+            return self;
+        }
+        let at = self.path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        let path = [&self.path[..at], b".wh.", &self.path[at..]].concat();
+        Entry { path, ..Entry::plain(0) }
+    }
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {

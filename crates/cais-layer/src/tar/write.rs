@@ -61,7 +61,8 @@ impl<W: Write> TarWriter<W> {
                 text(key, value);
             }
         }
-        let numbers = [("uid", entry.uid, SHORT_MAX), ("gid", entry.gid, SHORT_MAX), ("size", size, LONG_MAX)];
+        let numbers =
+            [("uid", entry.uid, SHORT_MAX), ("gid", entry.gid, SHORT_MAX), ("size", size, LONG_MAX)];
         for (key, value, most) in numbers {
             if value > most {
                 text(key, value.to_string().as_bytes());
@@ -219,9 +220,19 @@ mod tests {
             Entry { path: b"dir/file".to_vec(), mode: 0o4755, uid: 1000, gid: 5, xattrs, ..base.clone() },
             Entry { path: long.clone(), uid: 4_000_000_000, gid: 3_000_000, ..base.clone() },
             Entry { path: b"hard".to_vec(), kind: EntryKind::HardLink, link: long, ..base.clone() },
-            Entry { path: b"soft".to_vec(), kind: EntryKind::Symlink, link: b"../x".to_vec(), ..base.clone() },
+            Entry {
+                path: b"soft".to_vec(),
+                kind: EntryKind::Symlink,
+                link: b"../x".to_vec(),
+                ..base.clone()
+            },
             Entry { path: b"null".to_vec(), kind: EntryKind::CharDevice, device: (1, 3), ..base.clone() },
-            Entry { path: b"disk".to_vec(), kind: EntryKind::BlockDevice, device: (259, 70_000), ..base.clone() },
+            Entry {
+                path: b"disk".to_vec(),
+                kind: EntryKind::BlockDevice,
+                device: (259, 70_000),
+                ..base.clone()
+            },
             Entry { path: b"pipe".to_vec(), kind: EntryKind::Fifo, ..base.clone() },
             Entry { path: b"old".to_vec(), mtime: Timestamp { seconds: -5, nanos: 0 }, ..base.clone() },
             Entry { path: vec![b'n'; 100], ..base.clone() },

@@ -9,8 +9,10 @@
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, linkat, makedev, mkdirat, mknodat, openat, openat2};
-use rustix::fs::{statat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, linkat, makedev, mkdirat, mknodat, openat, openat2,
+};
+use rustix::fs::{StatxAttributes, StatxFlags, statat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
 use crate::copy::copy_content;
@@ -113,8 +115,7 @@ impl<'a> Placer<'a> {
                 Ok(())
             }
             EntryKind::File => {
-                let flags =
-                    OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = openat(&node.parent.fd, node.name, flags, Mode::RUSR | Mode::WUSR)
                     .map_err(failed("create the file"))?;
                 fill(&file, entry, node.path, source)?;
@@ -146,11 +147,15 @@ impl<'a> Placer<'a> {
                 return Err(LayerError::Overwrites { path: EntryName::new(node.path), with_directory });
             }
         }
+        if is_mount_point(node) {
+            // In another mount namespace the kernel would let us remove it, and take the mount down.
+            return match (kind, entry.kind) {
+                (FileType::RegularFile, EntryKind::File) => Ok(Room::Taken),
+                _ => Err(fault(Errno::BUSY)),
+            };
+        }
         match unlinkat(&node.parent.fd, node.name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(Room::Free),
-            Err(Errno::BUSY) if kind == FileType::RegularFile && entry.kind == EntryKind::File => {
-                Ok(Room::Taken)
-            }
             Err(errno) => Err(fault(errno)),
         }
     }
@@ -222,9 +227,7 @@ impl<'a> Placer<'a> {
                 let path = if directory.is_empty() { b"." } else { directory };
                 (fd, path.to_vec(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
             }
-            Ground::Root(fd, base) => {
-                (fd, [&base[..], b"/", directory].concat(), ResolveFlags::IN_ROOT)
-            }
+            Ground::Root(fd, base) => (fd, [&base[..], b"/", directory].concat(), ResolveFlags::IN_ROOT),
         };
         let path = CString::new(path).map_err(|_| Errno::INVAL)?;
         loop {
@@ -243,11 +246,19 @@ enum Room {
     Taken,
 }
 
+/// Something is mounted there, in whatever namespace the tree belongs to; statx(2), `STATX_ATTR_MOUNT_ROOT`.
+fn is_mount_point(node: &Node<'_>) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    rustix::fs::statx(&node.parent.fd, node.name, flags, StatxFlags::TYPE)
+        .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
 fn fill(file: &OwnedFd, entry: &Entry, path: &[u8], source: Source<'_, '_>) -> Result<(), LayerError> {
     let failed = |errno| LayerError::call("write the file", path, errno);
     match source {
         Source::File(content) => {
-            copy_content(content, file.as_fd()).map_err(|error| LayerError::io("write the file", path, error))?;
+            copy_content(content, file.as_fd())
+                .map_err(|error| LayerError::io("write the file", path, error))?;
         }
         Source::Nothing => {
             rustix::fs::ftruncate(file, entry.size_bytes).map_err(failed)?;

@@ -37,7 +37,8 @@ struct CpArgs {
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: CpArgs = parse(door.spec, argv)?;
     if args.overwrite {
-        let message = "--overwrite: replacing a directory by a file, or a file by a directory, is not supported";
+        let message =
+            "--overwrite: replacing a directory by a file, or a file by a directory, is not supported";
         return Err(Failure::usage(message).hint("remove the old one first"));
     }
     let options = CopyOptions { follow_link: args.follow_link, archive: args.archive };
@@ -45,7 +46,9 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let engine = door.engine()?;
     let beside = |name: &str| engine.beside(name);
     let bytes = match (&source, &target) {
-        (End::Stream, End::Stream) | (End::Stream | End::Host(_), End::Host(_)) | (End::Host(_), End::Stream) => {
+        (End::Stream, End::Stream)
+        | (End::Stream | End::Host(_), End::Host(_))
+        | (End::Host(_), End::Stream) => {
             return Err(Failure::usage("must specify at least one container source")
                 .hint("a container's path is written CONTAINER:PATH"));
         }
@@ -57,7 +60,9 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
             beside(name)?.archive_in(name, &mut stdin(), path)?;
             return Ok(0);
         }
-        (End::Container(name, path), End::Host(to)) => beside(name)?.copy_out(name, path, &absolute(to)?, options)?,
+        (End::Container(name, path), End::Host(to)) => {
+            beside(name)?.copy_out(name, path, &absolute(to)?, options)?
+        }
         (End::Host(from), End::Container(name, path)) => {
             beside(name)?.copy_in(name, &absolute(from)?, path, options)?
         }

@@ -4,8 +4,9 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, cleanup, cp, create, diff, exec, export, images, import, info, inspect, kill, load, logs, port,
-    ps, pull, rm, rmi, run, start, stop, system_check, tag, version, volume, wait,
+    attach, cleanup, commit, cp, create, diff, exec, export, history, images, import, info, inspect, kill,
+    load, logs, port, prune, ps, pull, rm, rmi, run, start, stop, system_check, system_df, tag, version,
+    volume, wait,
 };
 
 /// What most commands are like.
@@ -172,6 +173,25 @@ pub static COMMANDS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        names: &["commit", "container commit"],
+        usage: "[OPTIONS] CONTAINER [REPOSITORY[:TAG]]",
+        about: "Make an image of a container as it is",
+        examples: &[
+            "cais commit web web:patched",
+            "cais commit -m 'with config' -c 'CMD [\"serve\"]' web web:2",
+        ],
+        refused: refused::COMMIT,
+        main: commit::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["container prune"],
+        usage: "[OPTIONS]",
+        about: "Remove all containers that do not run",
+        main: prune::containers,
+        ..PLAIN
+    },
+    Spec {
         names: &["pull", "image pull"],
         usage: "[OPTIONS] NAME[:TAG|@DIGEST]",
         about: "Fetch an image from a registry",
@@ -207,6 +227,21 @@ pub static COMMANDS: &[Spec] = &[
         about: "Show images in detail",
         main: inspect::images,
         ..READER
+    },
+    Spec {
+        names: &["history", "image history"],
+        usage: "[OPTIONS] IMAGE",
+        about: "Show how an image came to be",
+        main: history::main,
+        ..READER
+    },
+    Spec {
+        names: &["image prune"],
+        usage: "[OPTIONS]",
+        about: "Remove images without a name, or all that no container uses (-a)",
+        examples: &["cais image prune -a --filter until=240h"],
+        main: prune::images,
+        ..PLAIN
     },
     Spec {
         names: &["tag", "image tag"],
@@ -251,6 +286,13 @@ pub static COMMANDS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        names: &["volume prune"],
+        usage: "[OPTIONS]",
+        about: "Remove anonymous volumes, or all (-a), that no container uses",
+        main: prune::volumes,
+        ..PLAIN
+    },
+    Spec {
         names: &["info", "system info"],
         usage: "[OPTIONS]",
         about: "Show what this machine offers and what is stored",
@@ -258,6 +300,21 @@ pub static COMMANDS: &[Spec] = &[
         ..READER
     },
     Spec { names: &["version"], usage: "[OPTIONS]", about: "Show versions", main: version::main, ..READER },
+    Spec {
+        names: &["system df"],
+        usage: "[OPTIONS]",
+        about: "Show what is stored takes on the disk",
+        main: system_df::main,
+        // Layers hold files that only their owners may read.
+        ..PLAIN
+    },
+    Spec {
+        names: &["system prune"],
+        usage: "[OPTIONS]",
+        about: "Remove what nobody uses: containers, images, and volumes if asked",
+        main: prune::system,
+        ..PLAIN
+    },
     Spec {
         names: &["system check"],
         usage: "[OPTIONS]",

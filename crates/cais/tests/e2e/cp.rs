@@ -36,7 +36,12 @@ fn load_image(cais: &Cais) -> bool {
         .symlink("flink", "file")
         .symlink("dangling", "/nowhere");
     let archive = cais.folder().join("cp.tar");
-    Image::new().layer(layer).build().write_docker_archive(&archive, &["cp:1"]).unwrap();
+    Image::new()
+        .layer(layer)
+        .set("Cmd", serde_json::json!(["sh"]))
+        .build()
+        .write_docker_archive(&archive, &["cp:1"])
+        .unwrap();
     cais.cmd("load -q -i").arg(&archive).ok();
     true
 }
@@ -73,7 +78,10 @@ fn into_a_container_by_dockers_table() {
             }
             let outcome = if done.status() == 0 { found.join(" ") } else { format!("!{}", found.join(" ")) };
             if outcome != expected {
-                wrong.push(format!("{source} -> {target}: {outcome}, docker {expected}; {}", done.stderr_text()));
+                wrong.push(format!(
+                    "{source} -> {target}: {outcome}, docker {expected}; {}",
+                    done.stderr_text()
+                ));
             } else if done.status() != 0 {
                 done.one_clear_error();
             }
@@ -86,8 +94,9 @@ fn into_a_container_by_dockers_table() {
 
 /// Paths below a folder, and what each is.
 fn below(folder: &Path) -> BTreeMap<String, String> {
-    let list = Invocation::new("find", ". -mindepth 1 -type f -printf").arg("%P %i\\n").folder(folder).ok();
-    let others = Invocation::new("find", ". -mindepth 1 ! -type f -printf").arg("%P %y\\n").folder(folder).ok();
+    let list = Invocation::new("find", ". -mindepth 1 -type f -printf").arg("%P %i-%s\\n").folder(folder).ok();
+    let others =
+        Invocation::new("find", ". -mindepth 1 ! -type f -printf").arg("%P %y\\n").folder(folder).ok();
     let lines = list.lines().chain(others.lines());
     lines.filter_map(|line| line.split_once(' ')).map(|(path, what)| (path.into(), what.into())).collect()
 }
@@ -122,7 +131,10 @@ fn out_of_a_container_by_dockers_table() {
             }
             let outcome = if done.status() == 0 { found.join(" ") } else { format!("!{}", found.join(" ")) };
             if outcome != expected {
-                wrong.push(format!("{source} -> {target}: {outcome}, docker {expected}; {}", done.stderr_text()));
+                wrong.push(format!(
+                    "{source} -> {target}: {outcome}, docker {expected}; {}",
+                    done.stderr_text()
+                ));
             }
             fs::remove_dir_all(&folder).unwrap();
         }
@@ -152,8 +164,12 @@ fn looks_are_kept() {
             cais.cmd("cp").arg(folder.join("hd")).arg(format!("{name}:/opt")).ok();
             let back = cais.folder().join(name);
             cais.cmd("cp -a").arg(format!("{name}:/opt")).arg(&back).ok();
-            let (one, other) = (fs::metadata(back.join("hi")).unwrap(), fs::metadata(back.join("zz")).unwrap());
-            assert_eq!((one.mode() & 0o7777, one.uid(), one.gid(), one.mtime()), (0o4750, 1000, 1500, 981_173_106));
+            let (one, other) =
+                (fs::metadata(back.join("hi")).unwrap(), fs::metadata(back.join("zz")).unwrap());
+            assert_eq!(
+                (one.mode() & 0o7777, one.uid(), one.gid(), one.mtime()),
+                (0o4750, 1000, 1500, 981_173_106)
+            );
             assert_eq!((one.ino(), one.nlink()), (other.ino(), 2), "hard links are links");
             let holes = fs::metadata(back.join("sparse")).unwrap();
             assert!(holes.len() == 64 << 20 && holes.blocks() < 2048, "{} blocks", holes.blocks());
@@ -194,12 +210,27 @@ fn archives_both_ways() {
         }
         let read = |path: &str| cais.cmd("cp").arg(format!("c1:{path}")).arg("-").piped_into("tar -xO").ok();
         assert_eq!(read("/tmp/a/c") + &read("/dir/sub/a/b") + &read("/tmp/deep/er/x"), "113");
-        assert_eq!(read("/dir/through"), "2", "a link of the archive leads to where the container's root says");
-        let gzipped = Invocation::new("gzip", "-c").stdin(Layer::new().file("zipped", "4").tar()).output().stdout;
+        assert_eq!(
+            read("/dir/through"),
+            "2",
+            "a link of the archive leads to where the container's root says"
+        );
+        let gzipped =
+            Invocation::new("gzip", "-c").stdin(Layer::new().file("zipped", "4").tar()).output().stdout;
         cais.cmd("cp - c1:/tmp/").stdin(gzipped).ok();
         assert_eq!(read("/tmp/zipped"), "4");
-        cais.cmd("cp - c1:/file").stdin(layer.tar()).output().code(1).one_clear_error().says("must be a directory");
-        cais.cmd("cp - c1:/none").stdin(layer.tar()).output().code(1).one_clear_error().says("must be a directory");
+        cais.cmd("cp - c1:/file")
+            .stdin(layer.tar())
+            .output()
+            .code(1)
+            .one_clear_error()
+            .says("must be a directory");
+        cais.cmd("cp - c1:/none")
+            .stdin(layer.tar())
+            .output()
+            .code(1)
+            .one_clear_error()
+            .says("must be a directory");
         cais.cmd("cp - c1:/tmp").stdin("no archive at all").output().code(1).one_clear_error();
         let evil = Layer::new().file("../../../evil", "x").tar();
         cais.cmd("cp - c1:/tmp").stdin(evil).output().code(1).one_clear_error().says("..");
@@ -271,7 +302,11 @@ fn links_of_a_container_lead_nowhere_else() {
                 let got = cais.cmd("cp -L").arg(format!("c1:{source}")).arg("-").output();
                 assert!(!String::from_utf8_lossy(&got.stdout).contains("secret"), "{source}");
             }
-            assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "nothing was made outside, running: {running}");
+            assert_eq!(
+                fs::read_dir(&outside).unwrap().count(),
+                1,
+                "nothing was made outside, running: {running}"
+            );
             assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "secret");
             if running {
                 cais.ok("stop -t 0 c1");
@@ -308,23 +343,25 @@ fn a_race_with_the_container() {
 #[test]
 fn between_containers_and_wrong_words() {
     e2e(|cais| {
-        cais.ok("run --name a busybox sh -c 'mkdir /x; echo 1 >/x/y'");
-        cais.ok("create --name b busybox");
-        cais.ok("cp a:/x b:/tmp/");
-        assert_eq!(cais.cmd("cp b:/tmp/x/y -").piped_into("tar -xO").ok(), "1");
-        cais.ok("container cp a:x/y b:z");
-        assert_eq!(cais.ok("diff b"), "C /tmp\nA /tmp/x\nA /tmp/x/y\nA /z");
+        cais.ok("run --name aa busybox sh -c 'mkdir /x; echo 1 >/x/y'");
+        cais.ok("create --name bb busybox");
+        cais.ok("cp aa:/x bb:/tmp/");
+        assert_eq!(cais.cmd("cp bb:/tmp/x/y -").piped_into("tar -xO").ok(), "1");
+        cais.ok("container cp aa:x/y bb:z");
+        assert_eq!(cais.ok("diff bb"), "C /tmp\nA /tmp/x\nA /tmp/x/y\nA /z");
         let here = cais.folder().join("here");
         fs::write(&here, "x").unwrap();
-        let told = cais.cmd("cp -q=false").arg(&here).arg("b:/told").output().code(0);
-        assert_eq!(told.stderr_text().trim_end(), "Successfully copied 2.05kB to b:/told");
-        let told = cais.cmd("cp").arg(&here).arg("b:/told").output().code(0);
+        let told = cais.cmd("cp -q=false").arg(&here).arg("bb:/told").output().code(0);
+        assert_eq!(told.stderr_text().trim_end(), "Successfully copied 2.05kB to bb:/told");
+        let told = cais.cmd("cp").arg(&here).arg("bb:/told").output().code(0);
         assert_eq!(told.stderr_text(), "", "no terminal");
         cais.fails(1, "cp x y").one_clear_error().says("must specify at least one container source");
         cais.fails(1, "cp - -").one_clear_error();
         cais.fails(1, "cp nosuch:/x .").one_clear_error().says("nosuch");
-        cais.fails(1, "cp b:/nope .").one_clear_error().says("could not find the file /nope in container b");
-        cais.fails(1, "cp ./nope b:/").one_clear_error().says("nope");
-        cais.fails(1, "cp b:/told").one_clear_error().says("usage");
+        cais.fails(1, "cp bb:/nope .")
+            .one_clear_error()
+            .says("could not find the file /nope in container bb");
+        cais.fails(1, "cp ./nope bb:/").one_clear_error().says("nope");
+        cais.fails(1, "cp bb:/told").one_clear_error().says("usage");
     });
 }

@@ -4,12 +4,14 @@
 //! its command line, the kernel and the disk; nothing of the engine is linked here.
 
 mod attach;
+mod commit;
 mod cp;
 mod create;
 mod diff;
 mod exec;
 mod export;
 mod faults;
+mod history;
 mod images;
 mod import;
 mod info;
@@ -20,6 +22,7 @@ mod load;
 mod logs;
 mod network;
 mod port;
+mod prune;
 mod ps;
 mod pull;
 mod rm;
@@ -31,6 +34,7 @@ mod run_terminal;
 mod security;
 mod start;
 mod stop;
+mod system_df;
 mod tag;
 mod version;
 mod volume;

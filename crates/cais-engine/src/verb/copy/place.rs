@@ -95,7 +95,8 @@ impl<'a> Side<'a> {
         let (above, name) = split(&typed.path);
         if name.is_empty() || typed.asserted {
             // Of the root there is only what is in it.
-            let directory = self.open(&typed.path, OFlags::DIRECTORY).map_err(|errno| self.missing(&typed, errno))?;
+            let directory =
+                self.open(&typed.path, OFlags::DIRECTORY).map_err(|errno| self.missing(&typed, errno))?;
             let content_only = typed.dot || name.is_empty();
             return Ok(Origin::directory(directory, name, content_only));
         }
@@ -129,7 +130,8 @@ impl<'a> Side<'a> {
             None => Goal::Missing(parent, name),
             Some(stat) if self.is_writable_kind(&stat) => Goal::Other(parent, name),
             Some(_) => {
-                let message = format!("destination {} must be a directory or a regular file", self.shown(&typed));
+                let message =
+                    format!("destination {} must be a directory or a regular file", self.shown(&typed));
                 return Err(Error::new(ErrorKind::Invalid, message));
             }
         };
@@ -181,10 +183,13 @@ impl<'a> Side<'a> {
     fn missing(self, typed: &Typed, errno: Errno) -> Error {
         let path = String::from_utf8_lossy(&typed.path);
         match (errno, self.container) {
-            (Errno::NOENT, Some(container)) => {
-                Error::new(ErrorKind::NotFound, format!("could not find the file {path} in container {container}"))
+            (Errno::NOENT, Some(container)) => Error::new(
+                ErrorKind::NotFound,
+                format!("could not find the file {path} in container {container}"),
+            ),
+            (Errno::NOENT, None) => {
+                Error::new(ErrorKind::NotFound, format!("no such file or directory: {path}"))
             }
-            (Errno::NOENT, None) => Error::new(ErrorKind::NotFound, format!("no such file or directory: {path}")),
             (Errno::NOTDIR, _) => {
                 Error::new(ErrorKind::Invalid, format!("not a directory: {}", self.shown(typed)))
             }

@@ -7,7 +7,7 @@ use crate::{Error, ErrorKind, Result};
 const KNOWN: &str = "CMD, ENTRYPOINT, ENV, EXPOSE, HEALTHCHECK, LABEL, STOPSIGNAL, USER, VOLUME, WORKDIR";
 
 /// Applies one instruction; the config is unchanged when it is malformed.
-pub(super) fn apply(config: &mut ProcessConfig, line: &str) -> Result<()> {
+pub(in crate::verb) fn apply(config: &mut ProcessConfig, line: &str) -> Result<()> {
     let line = line.trim();
     let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     let rest = rest.trim();

@@ -1,0 +1,158 @@
+//! `system df`: what the store takes on the disk, and what of it nobody uses. The parts add up to what du(1) says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cais_store::Image;
+
+use crate::verb::prune::used_images;
+use crate::view::{ContainerView, ImageView, VolumeView};
+use crate::{Engine, Result};
+
+/// The whole account.
+#[derive(Clone, Debug)]
+pub struct DiskUsage {
+    /// One for each image.
+    pub images: Vec<ImageUsage>,
+    /// Bytes of everything that belongs to images.
+    pub images_bytes: u64,
+    /// Of those, the bytes of what no container needs.
+    pub images_reclaimable_bytes: u64,
+    /// One for each container, newest first.
+    pub containers: Vec<ContainerUsage>,
+    /// Bytes of everything that belongs to containers.
+    pub containers_bytes: u64,
+    /// One for each volume.
+    pub volumes: Vec<VolumeUsage>,
+    /// Bytes of everything that belongs to volumes.
+    pub volumes_bytes: u64,
+    /// Left by interrupted work; `system check --repair` takes it away.
+    pub leftover_bytes: u64,
+    /// Locks and the like.
+    pub other_bytes: u64,
+}
+
+/// An image's share.
+#[derive(Clone, Debug)]
+pub struct ImageUsage {
+    /// The image.
+    pub view: ImageView,
+    /// Bytes of its layers and blobs that other images have as well.
+    pub shared_bytes: u64,
+    /// Bytes of its layers and blobs that only it has.
+    pub unique_bytes: u64,
+    /// Containers made from it.
+    pub containers: usize,
+}
+
+/// A container's share.
+#[derive(Clone, Debug)]
+pub struct ContainerUsage {
+    /// The container.
+    pub view: ContainerView,
+    /// Bytes of its directory: writable layer, log, records.
+    pub bytes: u64,
+}
+
+/// A volume's share.
+#[derive(Clone, Debug)]
+pub struct VolumeUsage {
+    /// The volume.
+    pub view: VolumeView,
+    /// Bytes of its directory.
+    pub bytes: u64,
+    /// Containers that mount it.
+    pub links: usize,
+}
+
+impl DiskUsage {
+    /// All of it.
+    pub fn total_bytes(&self) -> u64 {
+        self.images_bytes
+            + self.containers_bytes
+            + self.volumes_bytes
+            + self.leftover_bytes
+            + self.other_bytes
+    }
+}
+
+impl Engine {
+    /// Measures the store; takes time in proportion to the number of files in it.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn disk_usage(&self) -> Result<DiskUsage> {
+        let usage = self.store.usage()?;
+        let views = self.containers(true)?;
+        let images = self.store.images()?;
+        let mut owners: BTreeMap<String, usize> = BTreeMap::new();
+        for image in &images {
+            for part in self.parts(image)? {
+                *owners.entry(part).or_default() += 1;
+            }
+        }
+        let bytes_of = |part: &String| {
+            usage.layers.get(part).copied().unwrap_or(0) + usage.blobs.get(part).copied().unwrap_or(0)
+        };
+        let used = used_images(&views);
+        let mut needed: BTreeSet<String> = views
+            .iter()
+            .flat_map(|view| view.record.layers.iter().map(|layer| layer.hex().to_owned()))
+            .collect();
+        let mut rows = Vec::new();
+        for image in images {
+            let parts = self.parts(&image)?;
+            let id = image.record.id.to_string();
+            if used.contains(&id) {
+                needed.extend(parts.iter().cloned());
+            }
+            let is_shared = |part: &&String| owners.get(*part).copied().unwrap_or(0) > 1;
+            let shared_bytes = parts.iter().filter(is_shared).map(bytes_of).sum();
+            let unique_bytes = parts.iter().filter(|part| !is_shared(part)).map(bytes_of).sum();
+            let containers =
+                views.iter().filter(|view| view.record.image_id.as_ref() == Some(&image.record.id)).count();
+            let view = self.image_view(image.record)?;
+            rows.push(ImageUsage { view, shared_bytes, unique_bytes, containers });
+        }
+        let content: BTreeSet<&String> = usage.layers.keys().chain(usage.blobs.keys()).collect();
+        let free: u64 = content.into_iter().filter(|part| !needed.contains(*part)).map(bytes_of).sum();
+        let everything: u64 = usage.layers.values().chain(usage.blobs.values()).sum();
+        let containers = views.iter().map(|view| ContainerUsage {
+            bytes: usage.containers.get(&view.record.id).copied().unwrap_or(0),
+            view: view.clone(),
+        });
+        let volumes = self.volumes()?.into_iter().map(|view| VolumeUsage {
+            bytes: usage.volumes.get(&view.name).copied().unwrap_or(0),
+            links: views
+                .iter()
+                .filter(|it| it.record.mounts.iter().any(|mount| mount.volume == view.name))
+                .count(),
+            view,
+        });
+        Ok(DiskUsage {
+            images: rows,
+            images_bytes: everything + usage.image_records_bytes,
+            images_reclaimable_bytes: free,
+            containers: containers.collect(),
+            containers_bytes: usage.containers.values().sum::<u64>() + usage.container_records_bytes,
+            volumes: volumes.collect(),
+            volumes_bytes: usage.volumes.values().sum::<u64>() + usage.volume_records_bytes,
+            leftover_bytes: usage.transit_bytes,
+            other_bytes: usage.other_bytes,
+        })
+    }
+
+    /// Layers and blobs of an image, by the hex digits of their digests; each once.
+    fn parts(&self, image: &Image) -> Result<BTreeSet<String>> {
+        let record = &image.record;
+        let layers = record.config.rootfs.diff_ids.iter().chain(&record.layers);
+        let mut parts = BTreeSet::from([record.id.hex().to_owned(), record.manifest.digest.hex().to_owned()]);
+        for layer in layers {
+            parts.insert(layer.hex().to_owned());
+            // A layer keeps the blob that it came from.
+            if let Some(meta) = self.store.layer(layer)? {
+                parts.insert(meta.blob.hex().to_owned());
+            }
+        }
+        Ok(parts)
+    }
+}
