@@ -170,8 +170,8 @@ impl Engine {
         let Some(pause) = self.store.interrupted_pause(id)? else { return Ok(false) };
         let group = Group::find(self, id)?;
         let is_frozen = group.as_ref().is_some_and(Cgroup::is_frozen);
-        if !repair && is_frozen {
-            return Ok(true);
+        if !repair {
+            return Ok(is_frozen);
         }
         match group {
             Some(group) if is_frozen => drop(Frozen { group, pause: Some(pause) }),

@@ -51,11 +51,11 @@ fn object() -> impl Strategy<Value = (EntryKind, u32, u8, Vec<u8>, u32)> {
     let kind = prop_oneof![
         3 => Just(EntryKind::File),
         2 => Just(EntryKind::Directory),
-        Just(EntryKind::Symlink),
-        Just(EntryKind::Fifo),
-        Just(EntryKind::CharDevice),
-        Just(EntryKind::BlockDevice),
-        Just(EntryKind::HardLink),
+        1 => Just(EntryKind::Symlink),
+        1 => Just(EntryKind::Fifo),
+        1 => Just(EntryKind::CharDevice),
+        1 => Just(EntryKind::BlockDevice),
+        1 => Just(EntryKind::HardLink),
     ];
     (kind, 0..0o10000_u32, 0..6_u8, proptest::collection::vec(any::<u8>(), 0..2000), 0..3_u32)
 }

@@ -85,7 +85,8 @@ fn a_running_container_stands_still_meanwhile() {
 #[test]
 fn a_container_that_an_interrupted_commit_left_paused_goes_on() {
     e2e(|cais| {
-        let script = "for i in $(seq 400); do head -c 20000 /dev/urandom >/f$i; done; touch /ready; sleep 1000";
+        let script =
+            "for i in $(seq 400); do head -c 20000 /dev/urandom >/f$i; done; touch /ready; sleep 1000";
         cais.cmd("run -d --name c1 busybox sh -c").arg(script).ok();
         cais_test::wait_until("it has written", || cais.cmd("exec c1 test -e /ready").output().status() == 0);
         let mut left_paused = 0;

@@ -94,7 +94,8 @@ fn into_a_container_by_dockers_table() {
 
 /// Paths below a folder, and what each is.
 fn below(folder: &Path) -> BTreeMap<String, String> {
-    let list = Invocation::new("find", ". -mindepth 1 -type f -printf").arg("%P %i-%s\\n").folder(folder).ok();
+    let list =
+        Invocation::new("find", ". -mindepth 1 -type f -printf").arg("%P %i-%s\\n").folder(folder).ok();
     let others =
         Invocation::new("find", ". -mindepth 1 ! -type f -printf").arg("%P %y\\n").folder(folder).ok();
     let lines = list.lines().chain(others.lines());

@@ -171,3 +171,43 @@ fn confinement_is_the_same() {
         );
     });
 }
+
+#[test]
+fn files_with_ranges_of_ids() {
+    e2e_empty(|cais| files_in_and_out(cais, true));
+}
+
+#[test]
+fn files_with_one_id() {
+    e2e_empty(|cais| files_in_and_out(cais, false));
+}
+
+fn files_in_and_out(cais: &Cais, ranges: bool) {
+    let Some(sailor) = Sailor::new(cais, ranges) else { return };
+    let mine = sailor.folder.join("sailor/mine");
+    fs::write(&mine, "mine").unwrap();
+    chown(&mine, Some(UID), Some(UID)).unwrap();
+    sailor.ok("run -d --name up --network none -v data:/d busybox sleep 1000");
+    sailor.ok("create --name down --network none -v data:/d busybox cat /tmp/mine");
+    for name in ["up", "down"] {
+        sailor.cmd("cp").arg(&mine).arg(format!("{name}:/tmp/")).ok();
+        sailor.cmd("cp").arg(&mine).arg(format!("{name}:/d/{name}")).ok();
+        let back = sailor.folder.join("sailor").join(name);
+        sailor.cmd("cp").arg(format!("{name}:/tmp/mine")).arg(&back).ok();
+        let meta = fs::metadata(&back).unwrap();
+        assert_eq!(
+            (std::os::unix::fs::MetadataExt::uid(&meta), fs::read_to_string(&back).unwrap()),
+            (UID, "mine".into())
+        );
+        assert_eq!(sailor.ok(&format!("diff {name}")), "C /tmp\nA /tmp/mine");
+        assert!(sailor.cmd("export").arg(name).piped_into("tar -t").ok().contains("tmp/mine"));
+        sailor.ok(&format!("commit {name} made:{name}"));
+        assert_eq!(sailor.ok(&format!("run --rm --network none made:{name} cat /tmp/mine")), "mine");
+    }
+    assert_eq!(sailor.ok("exec up ls /d"), "down\nup");
+    assert_eq!(sailor.ok("start -a down"), "mine");
+    assert!(sailor.ok("system df").contains("Images"));
+    sailor.ok("rm -f up down");
+    assert!(sailor.ok("system prune -a -f").contains("untagged: made:up"));
+    assert_eq!(sailor.ok("system check"), "");
+}
