@@ -78,7 +78,7 @@ fn is_refusal(error: Errno) -> bool {
 }
 
 /// Makes `<root>/<parent>/<id>` and the parents that are missing: one system call when they are there.
-fn make(root: &Path, place: Placement<'_>) -> Result<PathBuf, (PathBuf, Errno)> {
+pub(super) fn make(root: &Path, place: Placement<'_>) -> Result<PathBuf, (PathBuf, Errno)> {
     let parent = root.join(relative(place.parent));
     let path = parent.join(place.id);
     let mode = Mode::from_raw_mode(0o755);
@@ -136,7 +136,7 @@ fn create_v1(
 }
 
 /// A v1 cpuset begins empty and takes nothing that its parent lacks: copies downwards what is missing.
-fn fill_cpuset(root: &Path, place: Placement<'_>) -> Result<(), CgroupError> {
+pub(super) fn fill_cpuset(root: &Path, place: Placement<'_>) -> Result<(), CgroupError> {
     let read = |path: PathBuf| read_text(&path).map_err(|source| CgroupError::Read { path, source });
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let mut directory = root.to_owned();
@@ -220,7 +220,7 @@ fn enable_controllers(root: &Path, parent: &str) {
 }
 
 /// Writes the plan; a file that is missing or not supported becomes a warning, once.
-fn apply<'a>(
+pub(super) fn apply<'a>(
     cgroup: &Cgroup,
     writes: impl Iterator<Item = &'a Write>,
     warnings: &mut Vec<String>,

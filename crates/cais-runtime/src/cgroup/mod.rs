@@ -2,9 +2,9 @@
 //!
 //! A container's group is `<mount>/<parent>/<id>`, in every v1 hierarchy that is used or in the one of v2. Only groups
 //! below our parent are touched; the parent itself stays and gets no limits (a v1 cpuset is filled, as the kernel
-//! demands, and v2 controllers are switched on). No process is ever moved: the container's first one enters by
-//! itself, by `CLONE_INTO_CGROUP` (v2) or by writing `0` to `tasks` (v1), because a foreign move through
-//! `cgroup.procs` takes a global lock and waits some 10 ms for it.
+//! demands, and v2 controllers are switched on). No process is moved, but into a v1 cpuset that a running container is
+//! given later: the container's first one enters by itself, by `CLONE_INTO_CGROUP` (v2) or by writing `0` to `tasks`
+//! (v1), because a foreign move through `cgroup.procs` takes a global lock and waits some 10 ms for it.
 //!
 //! Knows nothing of images and records; everything can be found again by parent and id.
 
@@ -14,6 +14,8 @@ mod layout;
 mod limits;
 pub mod oci;
 mod processes;
+mod update;
+mod usage;
 
 use std::fs::File;
 use std::io;
@@ -25,6 +27,7 @@ use rustix::fs::{Mode, OFlags};
 pub use create::leftovers;
 pub use layout::{Controller, Hierarchy, Layout};
 pub use limits::{Resources, Write, effective_rules, plan_v1, plan_v2};
+pub use usage::Usage;
 
 /// Limits at or above this are how v1 says that there is none.
 const NO_LIMIT_BYTES: u64 = i64::MAX as u64 & !0xffff_ffff;
@@ -208,6 +211,23 @@ impl Cgroup {
     #[must_use]
     pub fn find(layout: &Layout, place: Placement<'_>) -> Option<Cgroup> {
         create::find(layout, place)
+    }
+
+    /// Writes the limits that differ between `before` and `after` to the group of a running container; devices stay as
+    /// they are. With v1 a container without a CPU set gets one, and its processes are moved there.
+    ///
+    /// Limits that the kernel cannot keep are left out, each with a sentence in `warnings`.
+    ///
+    /// # Errors
+    /// [`CgroupError::Write`] with `EBUSY` for a memory limit below what is in use, and for whatever else the kernel
+    /// refuses; some limits may have been written then.
+    pub fn update(
+        layout: &Layout,
+        place: Placement<'_>,
+        (before, after): (&Resources, &Resources),
+        warnings: &mut Vec<String>,
+    ) -> Result<(), CgroupError> {
+        update::update(layout, place, (before, after), warnings)
     }
 
     /// Opens what a process needs to enter.

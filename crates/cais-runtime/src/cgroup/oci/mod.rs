@@ -21,9 +21,9 @@ mod place;
 mod plan;
 mod plan_v2;
 mod remove;
-mod stats;
-mod stats_v1;
-mod stats_v2;
+pub(super) mod stats;
+pub(super) mod stats_v1;
+pub(super) mod stats_v2;
 mod systemd;
 mod trees;
 

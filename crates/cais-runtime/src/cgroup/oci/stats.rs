@@ -298,10 +298,10 @@ pub(super) fn collect(state: &GroupState) -> Result<Stats, GroupError> {
 }
 
 /// A directory of files with numbers; a file that is not there says nothing.
-pub(super) struct Files<'a>(pub(super) &'a Path);
+pub(in crate::cgroup) struct Files<'a>(pub(in crate::cgroup) &'a Path);
 
 impl Files<'_> {
-    pub(super) fn text(&self, file: &str) -> Result<Option<String>, GroupError> {
+    pub(in crate::cgroup) fn text(&self, file: &str) -> Result<Option<String>, GroupError> {
         use rustix::io::Errno;
         let path = self.0.join(file);
         match read_text(&path) {
@@ -315,7 +315,7 @@ impl Files<'_> {
     }
 
     /// `max` is the largest number.
-    pub(super) fn number(&self, file: &str) -> Result<Option<u64>, GroupError> {
+    pub(in crate::cgroup) fn number(&self, file: &str) -> Result<Option<u64>, GroupError> {
         self.text(file)?.map(|text| self.parse(file, text.trim())).transpose()
     }
 
@@ -333,7 +333,7 @@ impl Files<'_> {
     }
 
     /// Lines of a name and a number.
-    pub(super) fn table(&self, file: &str) -> Result<BTreeMap<String, u64>, GroupError> {
+    pub(in crate::cgroup) fn table(&self, file: &str) -> Result<BTreeMap<String, u64>, GroupError> {
         let text = self.text(file)?.unwrap_or_default();
         let mut table = BTreeMap::new();
         for line in text.lines() {

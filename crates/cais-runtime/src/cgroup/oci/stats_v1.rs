@@ -135,15 +135,29 @@ fn hugepages(files: &Files<'_>, sizes: &[String], stats: &mut Stats) -> Result<(
     Ok(())
 }
 
-/// The first set of files that is there: BFQ's, CFQ's, those of throttling.
+/// How the files of block I/O begin and end: BFQ's, CFQ's, those of throttling.
+const BLOCK_IO_FILES: [(&str, &str); 4] = [
+    ("blkio.bfq.", "_recursive"),
+    ("blkio.", "_recursive"),
+    ("blkio.throttle.", "_recursive"),
+    ("blkio.throttle.", ""),
+];
+
+/// Bytes that were read and written, from the first set of files that is there.
+pub(in crate::cgroup) fn service_bytes(files: &Files<'_>) -> Result<Vec<BlockIoEntry>, GroupError> {
+    for (prefix, end) in BLOCK_IO_FILES {
+        let list = entries(files, &format!("{prefix}io_service_bytes{end}"))?;
+        if !list.is_empty() {
+            return Ok(list);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The first set of files that is there.
 fn block_io(files: &Files<'_>) -> Result<BlockIoStats, GroupError> {
     let list = |file: String| -> Result<Vec<BlockIoEntry>, GroupError> { entries(files, &file) };
-    for (prefix, end) in [
-        ("blkio.bfq.", "_recursive"),
-        ("blkio.", "_recursive"),
-        ("blkio.throttle.", "_recursive"),
-        ("blkio.throttle.", ""),
-    ] {
+    for (prefix, end) in BLOCK_IO_FILES {
         let stats = BlockIoStats {
             io_service_bytes_recursive: list(format!("{prefix}io_service_bytes{end}"))?,
             io_serviced_recursive: list(format!("{prefix}io_serviced{end}"))?,

@@ -3,7 +3,8 @@
 use super::Place;
 use super::error::GroupError;
 use super::stats::{
-    BlockIoEntry, Files, HugepageStats, MemoryEntry, Pressure, PressureEntry, Stats, machine_page_sizes,
+    BlockIoEntry, BlockIoStats, Files, HugepageStats, MemoryEntry, Pressure, PressureEntry, Stats,
+    machine_page_sizes,
 };
 use super::stats_v1;
 
@@ -76,8 +77,15 @@ fn pids(files: &Files<'_>, stats: &mut Stats) -> Result<(), GroupError> {
     Ok(())
 }
 
-/// Lines of `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
 fn io(files: &Files<'_>, stats: &mut Stats) -> Result<(), GroupError> {
+    stats.blkio = block_io(files)?;
+    stats.blkio.psi = pressure(files, "io.pressure")?;
+    Ok(())
+}
+
+/// Lines of `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6`.
+pub(in crate::cgroup) fn block_io(files: &Files<'_>) -> Result<BlockIoStats, GroupError> {
+    let mut stats = BlockIoStats::default();
     const FILE: &str = "io.stat";
     let text = files.text(FILE)?.unwrap_or_default();
     for line in text.lines() {
@@ -87,17 +95,16 @@ fn io(files: &Files<'_>, stats: &mut Stats) -> Result<(), GroupError> {
         for word in words {
             let Some((name, value)) = word.split_once('=') else { continue };
             let (op, list) = match name {
-                "rbytes" => ("Read", &mut stats.blkio.io_service_bytes_recursive),
-                "wbytes" => ("Write", &mut stats.blkio.io_service_bytes_recursive),
-                "rios" => ("Read", &mut stats.blkio.io_serviced_recursive),
-                "wios" => ("Write", &mut stats.blkio.io_serviced_recursive),
+                "rbytes" => ("Read", &mut stats.io_service_bytes_recursive),
+                "wbytes" => ("Write", &mut stats.io_service_bytes_recursive),
+                "rios" => ("Read", &mut stats.io_serviced_recursive),
+                "wios" => ("Write", &mut stats.io_serviced_recursive),
                 _ => continue,
             };
             list.push(BlockIoEntry { major, minor, op: op.to_owned(), value: files.parse(FILE, value)? });
         }
     }
-    stats.blkio.psi = pressure(files, "io.pressure")?;
-    Ok(())
+    Ok(stats)
 }
 
 fn hugepages(files: &Files<'_>, sizes: &[String], stats: &mut Stats) -> Result<(), GroupError> {
