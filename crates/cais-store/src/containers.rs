@@ -88,6 +88,53 @@ impl Store {
         files::write_json(&path, record, Durability::Volatile)
     }
 
+    /// Reads the record of a container, changes it and writes it back, alone under the container's lock.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuch`] when it is gone; what `change` fails with, and then nothing is written.
+    pub fn change_container<T, E: From<StoreError>>(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut ContainerRecord) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        let _handle = self.lock_container(id)?.ok_or_else(|| no_container(id))?;
+        let mut record = self.load_container(id)?;
+        let result = change(&mut record)?;
+        self.update_container(&record)?;
+        Ok(result)
+    }
+
+    /// Gives a container another name, and returns the old one. The new name is there before the old one goes; a crash
+    /// in between leaves a second name, which `check` finds.
+    ///
+    /// # Errors
+    /// [`StoreError::NameTaken`], [`StoreError::BadName`], [`StoreError::NoSuch`]; the old name stays then.
+    pub fn rename_container(&self, id: &str, name: &str) -> Result<String> {
+        check_name(Noun::Container, name)?;
+        let old = self.change_container(id, |record| {
+            self.reserve_name(name, id)?;
+            Ok::<_, StoreError>(std::mem::replace(&mut record.name, name.to_owned()))
+        });
+        match old {
+            Ok(old) => {
+                if self.name_owner(&old)?.as_deref() == Some(id) {
+                    files::remove_file(&self.paths().name(&old))?;
+                }
+                Ok(old)
+            }
+            Err(error) => {
+                // Only a name that was made here and did not get into the record is taken back.
+                let recorded = self.recorded_name(id)?;
+                if recorded.is_some_and(|recorded| recorded != name)
+                    && self.name_owner(name)?.as_deref() == Some(id)
+                {
+                    files::remove_file(&self.paths().name(name))?;
+                }
+                Err(error)
+            }
+        }
+    }
+
     /// Makes the name; of two makers exactly one wins.
     pub(crate) fn reserve_name(&self, name: &str, id: &str) -> Result<()> {
         let path = self.paths().name(name);
@@ -162,6 +209,14 @@ impl Store {
         let ids = self.container_ids()?;
         let found = unique_prefix(Noun::Container, text, ids.iter().map(String::as_str))?;
         found.map(str::to_owned).ok_or_else(|| no_container(text))
+    }
+
+    /// The id of the container of exactly this name.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuch`].
+    pub fn resolve_name(&self, name: &str) -> Result<String> {
+        self.name_owner(name)?.ok_or_else(|| no_container(name))
     }
 
     /// The record of a container, by full id.

@@ -102,6 +102,9 @@ pub struct ContainerRequest {
     pub cidfile: Option<PathBuf>,
     /// Keep stdout/stderr/stdin attached (false: detached).
     pub detach: bool,
+    /// A container that has the name goes first; of this call, not of the container.
+    #[serde(skip)]
+    pub replace: bool,
     /// Rows and columns of the caller's terminal; of this call, not of the container.
     #[serde(skip)]
     pub terminal_size: Option<(u16, u16)>,

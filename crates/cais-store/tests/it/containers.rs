@@ -135,3 +135,60 @@ fn a_run_is_what_the_lock_says() {
     home.store.clear_exit(id).unwrap();
     home.store.clear_exit(id).unwrap();
 }
+
+#[test]
+fn a_name_changes_once_and_whole() {
+    let home = home();
+    let (a, b) = (random_id(), random_id());
+    for (id, name) in [(&a, "first"), (&b, "second")] {
+        home.store.put_container(&container(id, name), &home.store.hold().unwrap()).unwrap();
+    }
+    assert_eq!(home.store.rename_container(&a, "third").unwrap(), "first");
+    assert_eq!(home.store.resolve_name("third").unwrap(), a);
+    assert!(matches!(home.store.resolve_name("first"), Err(StoreError::NoSuch { .. })));
+    assert_eq!(home.store.load_container(&a).unwrap().name, "third");
+    for taken in ["second", "third"] {
+        let refused = home.store.rename_container(&a, taken);
+        assert!(matches!(refused, Err(StoreError::NameTaken { .. })), "{taken}");
+    }
+    assert!(matches!(home.store.rename_container(&a, "a/b"), Err(StoreError::BadName { .. })));
+    assert!(matches!(home.store.rename_container(&random_id(), "fresh"), Err(StoreError::NoSuch { .. })));
+    assert!(home.store.name_available("fresh").unwrap());
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        for id in [&a, &b] {
+            scope.spawn(|| {
+                barrier.wait();
+                home.store.rename_container(id, "wanted")
+            });
+        }
+    });
+    let owner = home.store.resolve_name("wanted").unwrap();
+    assert_eq!(home.store.load_container(&owner).unwrap().name, "wanted");
+    assert_eq!(home.store.check(false).unwrap(), []);
+}
+
+#[test]
+fn changes_of_one_record_do_not_lose_each_other() {
+    let home = home();
+    let id = random_id();
+    home.store.put_container(&container(&id, "one"), &home.store.hold().unwrap()).unwrap();
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let (store, id) = (&home.store, &id);
+            scope.spawn(move || {
+                store.change_container(id, |record| {
+                    record.env.push(format!("N{number}=1"));
+                    Ok::<_, StoreError>(())
+                })
+            });
+        }
+    });
+    assert_eq!(home.store.load_container(&id).unwrap().env.len(), 8 + container("x", "x").env.len());
+    let failed = home.store.change_container(&id, |record| {
+        record.env.clear();
+        Err::<(), _>(StoreError::Running { id: "x".into() })
+    });
+    assert!(failed.is_err());
+    assert!(!home.store.load_container(&id).unwrap().env.is_empty(), "nothing was written");
+}
