@@ -15,6 +15,10 @@ use crate::{ContainerRecord, Engine, Error, ErrorKind, ResourceRequest, Result};
 /// Name of the group that holds all of our containers' groups.
 pub(crate) const PARENT: &str = "cais";
 
+/// Why an ordinary user's limits are not kept.
+pub(crate) const NOT_APPLIED: &str = "limits are not applied: they need a cgroup that is delegated to this user (systemd with cgroup v2: \
+     `systemctl set-property user@.service Delegate=yes`)";
+
 /// A cgroup that is ready to be joined.
 pub(crate) struct Group {
     cgroup: Cgroup,
@@ -34,11 +38,7 @@ impl Group {
             Ok(cgroup) => Group::ready(cgroup, &record.id).map(Some),
             Err(CgroupError::NotDelegated { .. }) => {
                 if asks_for_limits(&record.request.resources) {
-                    warnings.push(
-                        "limits are not applied: they need a cgroup that is delegated to this user (systemd with \
-                         cgroup v2: `systemctl set-property user@.service Delegate=yes`)"
-                            .to_owned(),
-                    );
+                    warnings.push(NOT_APPLIED.to_owned());
                 }
                 Ok(None)
             }
@@ -57,6 +57,25 @@ impl Group {
     /// A container's group as it is.
     pub(crate) fn find(engine: &Engine, id: &str) -> Result<Option<Cgroup>> {
         Ok(Cgroup::find(engine.layout()?, Group::place(engine, id)))
+    }
+
+    /// Writes the limits of `after` that are not those of `before` to the group of a running container.
+    pub(crate) fn update(
+        engine: &Engine,
+        before: &ContainerRecord,
+        after: &ContainerRecord,
+        warnings: &mut Vec<String>,
+    ) -> Result<()> {
+        let limits = (&resources(before)?, &resources(after)?);
+        let place = Group::place(engine, &after.id);
+        Cgroup::update(engine.layout()?, place, limits, warnings).map_err(|error| match &error {
+            CgroupError::Write { path, source, .. } if is_memory_in_use(path, source) => {
+                let message =
+                    format!("limit the memory of container {}: it uses more than that", short(&after.id));
+                Error::caused(ErrorKind::Conflict, message, error)
+            }
+            _ => failed("limit", &after.id)(error),
+        })
     }
 
     fn place<'a>(engine: &Engine, id: &'a str) -> Placement<'a> {
@@ -131,9 +150,15 @@ fn freezer(layout: &Layout) -> Layout {
     }
 }
 
-fn failed(operation: &'static str, id: &str) -> impl FnOnce(CgroupError) -> Error + use<> {
+pub(crate) fn failed(operation: &'static str, id: &str) -> impl FnOnce(CgroupError) -> Error + use<> {
     let message = format!("{operation} the cgroup of container {}", short(id));
     move |e| Error::caused(ErrorKind::System, message, e)
+}
+
+/// v1 refuses a limit that it cannot reach by giving memory back.
+fn is_memory_in_use(path: &std::path::Path, source: &std::io::Error) -> bool {
+    let busy = source.raw_os_error() == Some(rustix::io::Errno::BUSY.raw_os_error());
+    busy && path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"memory."))
 }
 
 /// Docker's period when only a number of CPUs is given.
@@ -172,7 +197,7 @@ fn resources(record: &ContainerRecord) -> Result<Resources> {
 const MEMORY_MIN_BYTES: i64 = 6 << 20;
 
 /// What would not fail until the kernel sees it, or never.
-fn check(asked: &ResourceRequest) -> Result<()> {
+pub(crate) fn check(asked: &ResourceRequest) -> Result<()> {
     let invalid = |message: String| Err(Error::new(ErrorKind::Invalid, message));
     if let Some(memory) = asked.memory_bytes.filter(|m| (1..MEMORY_MIN_BYTES).contains(m)) {
         return invalid(format!("memory limit {memory} is too small: at least 6 MiB"));

@@ -45,7 +45,7 @@ impl Engine {
     ) -> Result<(ContainerRecord, Vec<String>)> {
         if let Some(name) = &request.name {
             check_name(Noun::Container, name)?;
-            if !self.store.name_available(name)? {
+            if !request.replace && !self.store.name_available(name)? {
                 let owner = self.store.resolve_container(name).unwrap_or_default();
                 let message =
                     format!("the container name {name:?} is already in use by container {}", short(&owner));
@@ -55,6 +55,9 @@ impl Engine {
         }
         let mut warnings = Vec::new();
         let image = self.image_for(&request, progress)?;
+        if let (true, Some(name)) = (request.replace, &request.name) {
+            self.make_way(name)?;
+        }
         let hold = self.store.hold()?;
         let mut record = self.resolve_record(request, image.as_ref(), &mut warnings)?;
         self.check_network(&record)?;
@@ -69,6 +72,19 @@ impl Engine {
             return Err(error);
         }
         Ok((record, warnings))
+    }
+
+    /// Stops and removes the container of this name, if there is one. Its volumes stay.
+    fn make_way(&self, name: &str) -> Result<()> {
+        if self.store.name_available(name)? {
+            return Ok(());
+        }
+        let id = self.store.resolve_name(name)?;
+        let gone = self.stop(&id, None, None).and_then(|()| self.remove(&id, true, false));
+        match gone {
+            Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Writes the record; a name of our own choice that somebody took meanwhile is replaced by another.

@@ -57,7 +57,7 @@ impl Engine {
         let set_groups = self.may_set_groups(&id)?;
         let group = Group::open(self, &id)?;
         if group.as_ref().is_some_and(Group::is_frozen) {
-            let message = format!("container {} is paused: unpause it before exec", short(&id));
+            let message = format!("container {} is paused, unpause the container before exec", short(&id));
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         let (owner, ours) = AttachStream::pair().map_err(|e| broken(&id, e))?;

@@ -1,4 +1,4 @@
-//! `kill` and `stop`: signals to a container's command.
+//! `kill` and `stop`: signals to a container's command, which may be paused.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -9,10 +9,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::attach::{AttachStream, MESSAGE_BYTES, Message, broken, short};
 use crate::resolve::signal_number;
-use crate::{Engine, Error, ErrorKind, Result};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
 
 /// Docker's patience between the stop signal and SIGKILL.
-const STOP_TIMEOUT_SECS: i64 = 10;
+pub(super) const STOP_TIMEOUT_SECS: i64 = 10;
 const SIGKILL: i32 = 9;
 
 impl Engine {
@@ -32,6 +32,9 @@ impl Engine {
         match stream.signal(signal) {
             Err(error) if is_gone(&error) => return Err(not_running()),
             other => other.map_err(|e| broken(&id, e))?,
+        }
+        if self.is_frozen(&id) && wakes(&self.store.load_container(&id)?, signal) {
+            self.thaw(&id)?;
         }
         // A container that is killed is gone when `kill` returns, as far as that is quick.
         if signal == SIGKILL {
@@ -60,7 +63,8 @@ impl Engine {
         self.end(&id, signal, patience)
     }
 
-    /// Ends a run: signal, patience (`None`: for ever), SIGKILL, then takes it down.
+    /// Ends a run: signal, patience (`None`: for ever), SIGKILL, then takes it down. A paused one goes on first, for
+    /// what stands still neither hears a signal nor, with cgroup v1, dies.
     pub(crate) fn end(&self, id: &str, signal: i32, patience: Option<Duration>) -> Result<()> {
         let Ok(stream) = self.talk(id) else { return self.settle(id) };
         // We take care of what comes after, so that nothing is left when we return.
@@ -73,8 +77,11 @@ impl Engine {
             Err(error) if is_gone(&error) => return self.settle(id),
             other => other.map_err(|e| broken(id, e))?,
         }
+        self.thaw(id)?;
         if !self.await_exit(&stream, id, patience)? {
             stream.signal(SIGKILL).map_err(|e| broken(id, e))?;
+            // Paused meanwhile, it would not die.
+            self.thaw(id)?;
             if !self.await_exit(&stream, id, Some(Duration::from_secs(30)))? {
                 let message = format!("container {} does not end although it was killed", short(id));
                 return Err(Error::new(ErrorKind::System, message)
@@ -117,6 +124,12 @@ impl Engine {
         }
         Ok(false)
     }
+}
+
+/// Whether a paused container is to go on when it gets this signal: Docker's rule is that the stop signal ends it, or
+/// any when no stop signal was chosen.
+fn wakes(record: &ContainerRecord, signal: i32) -> bool {
+    signal == SIGKILL || record.stop_signal_given.is_none() || signal == record.stop_signal
 }
 
 /// The monitor has closed its end.

@@ -14,9 +14,14 @@ impl Engine {
         let id = self.store.resolve_container(name)?;
         let running = self.store.is_running(&id)? && self.store.read_exit(&id)?.is_none();
         if running && !force {
-            let message = format!("cannot remove container {name}: it is running");
-            return Err(Error::new(ErrorKind::Conflict, message)
-                .hint(format!("stop it first, or `cais rm -f {name}`")));
+            let (state, first) = match self.is_frozen(&id) {
+                true => ("paused", "unpause and stop it first"),
+                false => ("running", "stop it first"),
+            };
+            let message = format!("cannot remove container {name}: it is {state}");
+            return Err(
+                Error::new(ErrorKind::Conflict, message).hint(format!("{first}, or `cais rm -f {name}`"))
+            );
         }
         let record = self.store.load_container(&id);
         const SIGKILL: i32 = 9;
