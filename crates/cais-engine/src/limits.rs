@@ -78,6 +78,11 @@ impl Group {
         })
     }
 
+    /// A container's group without a look whether it is there, for those who read its numbers.
+    pub(crate) fn presume(engine: &Engine, id: &str) -> Result<Option<Cgroup>> {
+        Ok(Cgroup::presume(engine.layout()?, Group::place(engine, id)))
+    }
+
     fn place<'a>(engine: &Engine, id: &'a str) -> Placement<'a> {
         Placement { parent: PARENT, id, rootless: engine.config.rootless }
     }

@@ -58,7 +58,7 @@ impl Engine {
     pub fn usages(&self, views: &[ContainerView]) -> Result<Vec<Option<ContainerStats>>> {
         let machine = machine_memory_bytes()?;
         self.measure(views, |view, cgroup| {
-            let usage = cgroup?.usage().ok()?;
+            let usage = cgroup?.usage().ok()??;
             let (received_bytes, sent_bytes) = network_bytes(view);
             let limit = usage.memory_limit_bytes.filter(|limit| *limit < machine);
             Some(ContainerStats {
@@ -81,7 +81,8 @@ impl Engine {
         // Found out once, before there are threads.
         self.layout()?;
         let one = |view: &ContainerView| {
-            let cgroup = view.is_alive().then(|| Group::find(self, &view.record.id).ok().flatten()).flatten();
+            let cgroup =
+                view.is_alive().then(|| Group::presume(self, &view.record.id).ok().flatten()).flatten();
             read(view, cgroup.as_ref())
         };
         let threads = std::thread::available_parallelism().map_or(1, usize::from);

@@ -287,11 +287,17 @@ fn parents(layout: &Layout, parent: &str, rootless: bool) -> Vec<Group> {
 
 /// See [`Cgroup::find`].
 pub(super) fn find(layout: &Layout, place: Placement<'_>) -> Option<Cgroup> {
+    let mut cgroup = presume(layout, place)?;
+    cgroup.groups.retain(|group| group.path.is_dir());
+    (!cgroup.groups.is_empty()).then_some(cgroup)
+}
+
+/// See [`Cgroup::presume`].
+pub(super) fn presume(layout: &Layout, place: Placement<'_>) -> Option<Cgroup> {
     check_names(place).ok()?;
     let mut groups = parents(layout, place.parent, place.rootless);
     groups.iter_mut().for_each(|group| group.path.push(place.id));
-    groups.retain(|group| group.path.is_dir());
-    (!groups.is_empty()).then_some(Cgroup { groups, unified: layout.version() == 2 })
+    Some(Cgroup { groups, unified: layout.version() == 2 })
 }
 
 /// The ids of all groups below our parent, in any hierarchy, sorted.

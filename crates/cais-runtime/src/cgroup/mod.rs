@@ -213,6 +213,13 @@ impl Cgroup {
         create::find(layout, place)
     }
 
+    /// The group that would be under this parent and id, without looking whether it is there: for [`Cgroup::cpu_ns`] and
+    /// [`Cgroup::usage`], which find that out.
+    #[must_use]
+    pub fn presume(layout: &Layout, place: Placement<'_>) -> Option<Cgroup> {
+        create::presume(layout, place)
+    }
+
     /// Writes the limits that differ between `before` and `after` to the group of a running container; devices stay as
     /// they are. With v1 a container without a CPU set gets one, and its processes are moved there.
     ///

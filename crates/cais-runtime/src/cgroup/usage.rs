@@ -34,17 +34,23 @@ impl Cgroup {
         files.number("cpuacct.usage")
     }
 
-    /// Everything but CPU time.
+    /// Everything but CPU time; `None` when neither memory nor processes are counted, as in a group that is gone.
     ///
     /// # Errors
     /// As for [`Cgroup::cpu_ns`].
-    pub fn usage(&self) -> Result<Usage, GroupError> {
+    pub fn usage(&self) -> Result<Option<Usage>, GroupError> {
         let mut usage = Usage::default();
+        let mut counts = false;
         if let Some(group) = self.group(Controller::Memory) {
-            self.add_memory(&Files(&group.path), &mut usage)?;
+            counts |= self.add_memory(&Files(&group.path), &mut usage)?;
         }
         if let Some(group) = self.group(Controller::Pids) {
-            usage.pids = Files(&group.path).number("pids.current")?.unwrap_or(0);
+            let current = Files(&group.path).number("pids.current")?;
+            counts |= current.is_some();
+            usage.pids = current.unwrap_or(0);
+        }
+        if !counts {
+            return Ok(None);
         }
         if let Some(group) = self.group(Controller::Io) {
             let files = Files(&group.path);
@@ -56,21 +62,22 @@ impl Cgroup {
             usage.read_bytes = sum(&entries, "Read");
             usage.written_bytes = sum(&entries, "Write");
         }
-        Ok(usage)
+        Ok(Some(usage))
     }
 
-    fn add_memory(&self, files: &Files<'_>, usage: &mut Usage) -> Result<(), GroupError> {
+    /// False when memory is not counted.
+    fn add_memory(&self, files: &Files<'_>, usage: &mut Usage) -> Result<bool, GroupError> {
         let [current, limit, inactive] = if self.unified {
             ["memory.current", "memory.max", "inactive_file"]
         } else {
             ["memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file"]
         };
-        let used = files.number(current)?.unwrap_or(0);
+        let Some(used) = files.number(current)? else { return Ok(false) };
         let cache = files.table("memory.stat")?.get(inactive).copied().unwrap_or(0);
         // A group whose numbers are not of one moment: then all of it is in use.
         usage.memory_bytes = if cache < used { used - cache } else { used };
         usage.memory_limit_bytes = files.number(limit)?.filter(|bytes| *bytes < NO_LIMIT_BYTES);
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -124,19 +131,19 @@ mod tests {
         };
         for unified in [false, true] {
             let group = group(directory.path(), unified);
-            assert_eq!(group.usage().unwrap(), want, "unified: {unified}");
+            assert_eq!(group.usage().unwrap(), Some(want), "unified: {unified}");
             assert_eq!(group.cpu_ns().unwrap(), Some(5000));
         }
         write(directory.path(), &[("memory.limit_in_bytes", "9223372036854771712"), ("memory.max", "max")]);
         for unified in [false, true] {
-            assert_eq!(group(directory.path(), unified).usage().unwrap().memory_limit_bytes, None);
+            assert_eq!(group(directory.path(), unified).usage().unwrap().unwrap().memory_limit_bytes, None);
         }
     }
 
     #[test]
     fn a_group_that_is_gone_uses_nothing() {
         let gone = group(Path::new("/nowhere"), false);
-        assert_eq!(gone.usage().unwrap(), Usage::default());
+        assert_eq!(gone.usage().unwrap(), None);
         assert_eq!(gone.cpu_ns().unwrap(), None);
         std::fs::metadata("/nowhere").unwrap_err();
     }
