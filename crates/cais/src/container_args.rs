@@ -148,6 +148,9 @@ pub struct ContainerArgs {
     /// Mount the root file system read-only.
     #[arg(long)]
     pub read_only: bool,
+    /// Stop and remove a container that has the name already.
+    #[arg(long)]
+    pub replace: bool,
     /// Remove the container when it ends.
     #[arg(long)]
     pub rm: bool,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cais_engine::Engine;
 use cais_engine::view::{ContainerView, State};
 use cais_oci::Digest;
 use jiff::Timestamp;
@@ -27,6 +28,23 @@ pub struct ContainerFilter {
     ancestors: BTreeSet<Digest>,
     before: Vec<Timestamp>,
     since: Vec<Timestamp>,
+}
+
+/// The filters of a command, parsed with the engine's help.
+///
+/// # Errors
+/// As [`ContainerFilter::parse`].
+pub fn container_filter(texts: &[String], engine: &Engine) -> Result<ContainerFilter, Failure> {
+    let lookups = Lookups {
+        image: &|name| Ok(engine.image(name)?.id),
+        created: &|name| {
+            let created = engine.container(name)?.record.created;
+            created
+                .parse()
+                .map_err(|error| Failure::edge(format_args!("read when {name} was created"), error))
+        },
+    };
+    ContainerFilter::parse(texts, &lookups)
 }
 
 /// Finds other objects by name for `ancestor`, `before` and `since`.

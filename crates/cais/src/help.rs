@@ -21,6 +21,9 @@ Common commands:
 Containers (also: cais container COMMAND):
   create    Create a container without starting it
   start     Start containers that do not run
+  restart   Stop containers, if they run, and start them
+  pause     Stop all processes of containers where they are
+  unpause   Let the processes of paused containers go on
   kill      Send a signal to containers
   attach    Attach this terminal to a running container
   wait      Wait until containers end, print their exit codes
@@ -30,8 +33,11 @@ Containers (also: cais container COMMAND):
   diff      Show what a container has changed in its files
   export    Write a container's files as a tar archive
   commit    Make an image of a container as it is
-  container prune
-            Remove all containers that do not run
+  top       Show the processes of a container
+  stats     Show what containers use, again and again
+  update    Change limits and variables of containers
+  rename    Give a container another name
+  container clone | exists | prune
 
 Images (also: cais image COMMAND):
   pull      Fetch an image from a registry

@@ -5,6 +5,8 @@
 //! the command line; as `docker` or `podman` (argv\[0\]) the program is the same command line.
 
 mod attached;
+mod chosen;
+mod confirm;
 mod container_args;
 mod container_filter;
 mod container_row;
@@ -16,9 +18,11 @@ mod failure;
 mod filter;
 mod help;
 mod image_row;
+mod limit_args;
 mod list;
 mod outlet;
 mod parse;
+mod process_row;
 mod progress;
 mod pump;
 mod refused;
@@ -26,6 +30,7 @@ mod request;
 mod runtime_door;
 mod size;
 mod spec;
+mod stats_row;
 mod surroundings;
 mod table;
 mod template;

@@ -28,6 +28,7 @@ const HEALTH: &str = "health checks are not supported yet";
 const NAMESPACES: &str = "choosing another namespace of this kind is not supported yet";
 const ADDRESS: &str = "fixed addresses need user-defined networks, which are not supported yet";
 const LIMIT: &str = "this limit is not supported yet";
+const RESTART: &str = "restart policies are not supported yet; a container stays down when it ends";
 const DEVICE_RATE: &str = "per-device limits are not supported yet";
 
 /// Of `run` and `create`.
@@ -97,13 +98,8 @@ pub const CONTAINER: &[Refused] = &[
     valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
     valued("rdt-class", &[], LIMIT),
     switch("read-only-tmpfs", "use --tmpfs"),
-    switch("replace", "remove the old container first (cais rm -f)"),
     valued("requires", &[], "dependencies between containers are not supported yet"),
-    valued(
-        "restart",
-        &["no", ""],
-        "restart policies are not supported yet; a container stays down when it ends",
-    ),
+    valued("restart", &["no", ""], RESTART),
     valued("retry", &[], "not supported yet"),
     valued("retry-delay", &[], "not supported yet"),
     switch("rmi", "use cais rmi after the run"),
@@ -136,9 +132,56 @@ pub const CONTAINER: &[Refused] = &[
 ];
 
 /// Of `exec`.
-pub const EXEC: &[Refused] = &[
-    switch("latest", "name the container"),
-    valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
+pub const EXEC: &[Refused] = &[valued("preserve-fds", &["0"], "passing file descriptors is not supported")];
+
+/// Of `start`.
+pub const START: &[Refused] = &[
+    valued("checkpoint", &[""], "checkpoints are not supported yet"),
+    valued("checkpoint-dir", &[""], "checkpoints are not supported yet"),
+];
+
+/// Of `rm`.
+pub const RM: &[Refused] = &[
+    switch("depend", "removing dependent containers is not supported yet; name them all"),
+    switch("link", "there are no links"),
+];
+
+/// Of `update`.
+pub const UPDATE: &[Refused] = &[
+    valued("blkio-weight-device", &[], DEVICE_RATE),
+    valued("cpu-rt-period", &["0"], LIMIT),
+    valued("cpu-rt-runtime", &["0"], LIMIT),
+    valued("device-read-bps", &[], DEVICE_RATE),
+    valued("device-read-iops", &[], DEVICE_RATE),
+    valued("device-write-bps", &[], DEVICE_RATE),
+    valued("device-write-iops", &[], DEVICE_RATE),
+    valued("health-cmd", &[], HEALTH),
+    valued("health-interval", &[], HEALTH),
+    valued("health-log-destination", &[], HEALTH),
+    valued("health-max-log-count", &[], HEALTH),
+    valued("health-max-log-size", &[], HEALTH),
+    valued("health-on-failure", &["none"], HEALTH),
+    valued("health-retries", &[], HEALTH),
+    valued("health-start-period", &[], HEALTH),
+    valued("health-startup-cmd", &[], HEALTH),
+    valued("health-startup-interval", &[], HEALTH),
+    valued("health-startup-retries", &[], HEALTH),
+    valued("health-startup-success", &[], HEALTH),
+    valued("health-startup-timeout", &[], HEALTH),
+    valued("health-timeout", &[], HEALTH),
+    valued("kernel-memory", &["0"], "the kernel has no such limit any more"),
+    switch("no-healthcheck", HEALTH),
+    valued("restart", &["no"], RESTART),
+];
+
+/// Of `container clone`.
+pub const CLONE: &[Refused] = &[
+    valued("blkio-weight-device", &[], DEVICE_RATE),
+    valued("cpu-rt-period", &["0"], LIMIT),
+    valued("cpu-rt-runtime", &["0"], LIMIT),
+    valued("device-read-bps", &[], DEVICE_RATE),
+    valued("device-write-bps", &[], DEVICE_RATE),
+    valued("pod", &[], "pods are not supported yet"),
 ];
 
 /// Of `commit`.
@@ -186,13 +229,13 @@ mod tests {
         assert_eq!(objection("restart", "no"), None);
         assert_eq!(objection("ipc", "private"), None);
         assert!(objection("gpus", "all").is_some());
-        assert_eq!(objection("replace", "false"), None);
-        assert!(objection("replace", "true").is_some());
+        assert_eq!(objection("passwd", "false"), None);
+        assert!(objection("passwd", "true").is_some());
     }
 
     #[test]
     fn every_flag_once_with_a_reason() {
-        for table in [CONTAINER, EXEC, COMMIT, PULL] {
+        for table in [CONTAINER, EXEC, START, RM, UPDATE, CLONE, COMMIT, PULL] {
             for (at, flag) in table.iter().enumerate() {
                 assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
                 assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);

@@ -51,6 +51,27 @@ pub fn human(bytes: u64) -> String {
     format!("{digits}{}", UNITS[unit])
 }
 
+/// `1.5MiB`, `0B`: four significant digits, powers of 1024.
+pub fn human_binary(bytes: u64) -> String {
+    const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let decimals = match size {
+        _ if unit == 0 => 0,
+        s if s >= 999.95 => 0,
+        s if s >= 99.995 => 1,
+        s if s >= 9.9995 => 2,
+        _ => 3,
+    };
+    let digits = format!("{size:.decimals$}");
+    let digits = if decimals > 0 { digits.trim_end_matches('0').trim_end_matches('.') } else { &digits };
+    format!("{digits}{}", UNITS[unit])
+}
+
 /// Parses a decimal number of CPUs into billionths, as docker's `--cpus`.
 ///
 /// # Errors
@@ -125,6 +146,23 @@ mod tests {
         ];
         for (bytes, expected) in cases {
             assert_eq!(human(bytes), expected, "{bytes}");
+        }
+    }
+
+    #[test]
+    fn prints_four_binary_digits() {
+        let cases = [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (1536, "1.5KiB"),
+            (1_433_600, "1.367MiB"),
+            (64 << 20, "64MiB"),
+            (16_720_000_000, "15.57GiB"),
+            (1000 << 20, "1000MiB"),
+        ];
+        for (bytes, expected) in cases {
+            assert_eq!(human_binary(bytes), expected, "{bytes}");
         }
     }
 

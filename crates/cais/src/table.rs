@@ -7,13 +7,18 @@ const GAP: usize = 3;
 
 /// Lays out lines whose cells are separated by tabs; each line of the result ends with a line feed.
 pub fn layout(lines: &[String]) -> String {
+    layout_at_least(CELL_MIN, lines)
+}
+
+/// As [`layout`], with cells that are at least so wide.
+pub fn layout_at_least(cell_min: usize, lines: &[String]) -> String {
     let rows: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let mut widths = vec![0; columns];
     for row in &rows {
         let padded = row.len().saturating_sub(1);
         for (cell, width) in row[..padded].iter().zip(&mut widths) {
-            *width = CELL_MIN.max(*width).max(cell.chars().count() + GAP);
+            *width = cell_min.max(*width).max(cell.chars().count() + GAP);
         }
     }
     let mut out = String::new();

@@ -59,6 +59,9 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     if first.is_empty() {
         return Err(Failure::usage("the name of the image is empty"));
     }
+    if args.replace && args.name.as_deref().is_none_or(str::is_empty) {
+        return Err(Failure::usage("--replace: needs --name: which container is to be replaced?"));
+    }
     let rootfs = args.rootfs.then(|| absolute(caller.directory, first));
     let platform = match args.platform.as_deref().or(caller.default_platform).filter(|_| !args.rootfs) {
         Some(text) => {
@@ -71,6 +74,8 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     let network = network::parse(&args.network)?;
     let publish = port::publish(&args.publish)?;
     let mut warnings = network::conflicts(args, &network)?;
+    let resources = resources(args)?;
+    check_swap(&resources)?;
     let (log, warning) = log_driver(args.log_driver.as_deref())?;
     warnings.extend(warning);
     let request = ContainerRequest {
@@ -107,7 +112,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         security: security::options(&args.security_opt, caller).map_err(flag("security-opt"))?,
         ulimits: limits::ulimits(&args.ulimit).map_err(flag("ulimit"))?,
         sysctls: limits::sysctls(&args.sysctl).map_err(flag("sysctl"))?,
-        resources: resources(args)?,
+        resources,
         network,
         publish,
         publish_all: args.publish_all,
@@ -124,6 +129,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         platform,
         pull: pull(args.pull.as_deref())?,
         cidfile: args.cidfile.as_deref().filter(|p| !p.is_empty()).map(|p| absolute(caller.directory, p)),
+        replace: args.replace,
         terminal_size: None,
         detach: false,
     };
@@ -159,7 +165,20 @@ fn pull(text: Option<&str>) -> Result<PullPolicy> {
     }
 }
 
-fn resources(args: &ContainerArgs) -> Result<ResourceRequest> {
+/// Memory plus swap needs memory beside it, and cannot be less.
+fn check_swap(resources: &ResourceRequest) -> Result<()> {
+    let swap = resources.memory_swap_bytes.filter(|swap| *swap > 0);
+    match (resources.memory_bytes, swap) {
+        (None, Some(_)) => Err(Failure::usage("--memory-swap: needs --memory beside it")),
+        (Some(memory), Some(swap)) if swap < memory => {
+            Err(Failure::usage("--memory-swap: is memory plus swap, so it must not be less than --memory"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The limits of flags, each for itself.
+pub(crate) fn resources(args: &ContainerArgs) -> Result<ResourceRequest> {
     let signed = |name: &'static str, text: Option<&str>| -> Result<Option<i64>> {
         let bytes = limits::size(text).map_err(flag(name))?;
         Ok(bytes.and_then(|bytes| i64::try_from(bytes).ok()).filter(|bytes| *bytes > 0))
@@ -178,17 +197,6 @@ fn resources(args: &ContainerArgs) -> Result<ResourceRequest> {
         Some("-1") => Some(-1),
         text => signed("memory-swap", text)?,
     };
-    if let Some(swap) = memory_swap_bytes.filter(|swap| *swap > 0) {
-        match memory_bytes {
-            None => return Err(Failure::usage("--memory-swap: needs --memory beside it")),
-            Some(memory) if swap < memory => {
-                return Err(Failure::usage(
-                    "--memory-swap: is memory plus swap, so it must not be less than --memory",
-                ));
-            }
-            Some(_) => {}
-        }
-    }
     let in_range = |name: &'static str, value: Option<i64>, low: i64, high: i64| match value {
         Some(value) if !(low..=high).contains(&value) => {
             Err(Failure::usage(format!("--{name}: {value} is not between {low} and {high}")))

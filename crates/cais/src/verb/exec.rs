@@ -11,6 +11,7 @@ use cais_engine::verb::ExecRequest;
 use clap::Args;
 
 use crate::attached::{check_terminal, detach_keys, follow};
+use crate::chosen;
 use crate::door::Door;
 use crate::failure::{Failure, Outcome};
 use crate::parse::parse;
@@ -35,6 +36,9 @@ struct ExecArgs {
     /// Keep stdin open.
     #[arg(short, long)]
     interactive: bool,
+    /// In the container that was created last.
+    #[arg(short, long)]
+    latest: bool,
     /// Give the command all capabilities.
     #[arg(long)]
     privileged: bool,
@@ -53,9 +57,13 @@ struct ExecArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: ExecArgs = parse(door.spec, argv)?;
-    let [container, command @ ..] = args.words.as_slice() else {
-        return Err(Failure::usage("a container is missing"));
+    let engine = door.engine()?;
+    let (typed, command) = match args.words.as_slice() {
+        command if args.latest => (None, command),
+        [container, command @ ..] => (Some(container.as_str()), command),
+        [] => return Err(Failure::usage("a container is missing")),
     };
+    let container = chosen::one(door, engine, args.latest, typed)?;
     if command.is_empty() {
         let message = format!("a command is missing; usage: cais {} {}", door.spec.name(), door.spec.usage);
         return Err(Failure::usage(message));
@@ -89,7 +97,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     if !args.detach {
         check_terminal(wishes.tty, wishes.stdin)?;
     }
-    match door.engine()?.exec(container, &request)? {
+    match engine.exec(&container, &request)? {
         Some(stream) => follow(door, stream, &wishes),
         None => Ok(0),
     }

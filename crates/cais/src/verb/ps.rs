@@ -6,11 +6,11 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::container_filter::{ContainerFilter, Lookups};
+use crate::container_filter::container_filter;
 use crate::container_row::{COLUMNS, Sizes, TABLE_WITH_SIZE, row};
 use crate::docker_config;
 use crate::door::{Door, print_stdout};
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::list::Format;
 use crate::parse::parse;
 
@@ -53,16 +53,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         usual,
     )?;
     let engine = door.engine()?;
-    let lookups = Lookups {
-        image: &|name| Ok(engine.image(name)?.id),
-        created: &|name| {
-            let created = engine.container(name)?.record.created;
-            created
-                .parse()
-                .map_err(|error| Failure::edge(format_args!("read when {name} was created"), error))
-        },
-    };
-    let filter = ContainerFilter::parse(&args.filter, &lookups)?;
+    let filter = container_filter(&args.filter, engine)?;
     let limit = if args.latest { Some(1) } else { usize::try_from(args.last).ok() };
     let all = args.all || limit.is_some() || filter.wants_all();
     let mut views = engine.containers(all)?;

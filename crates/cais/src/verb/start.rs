@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::attached::{check_terminal, detach_keys, follow};
+use crate::chosen::Chosen;
 use crate::door::{Door, print_stdout};
 use crate::failure::{Failure, Outcome};
 use crate::parse::{parse, parse_bool};
@@ -12,38 +13,48 @@ use crate::pump::Wishes;
 
 #[derive(Debug, Args)]
 struct StartArgs {
+    /// All containers that do not run.
+    #[arg(long)]
+    all: bool,
     /// Attach stdout and stderr, pass signals on.
     #[arg(short, long)]
     attach: bool,
     /// Keys that leave the container running; empty for none.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
+    /// Containers for which this holds (the filters of ps).
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    filter: Vec<String>,
     /// Attach stdin, if the container keeps it open.
     #[arg(short, long)]
     interactive: bool,
+    /// The container that was created last.
+    #[arg(short, long)]
+    latest: bool,
     /// Pass signals on to the command.
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "true",
         default_missing_value = "true", value_parser = parse_bool)]
     sig_proxy: bool,
-    #[arg(required = true)]
     containers: Vec<String>,
 }
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: StartArgs = parse(door.spec, argv)?;
-    if args.attach || args.interactive {
-        return start_attached(door, &args);
-    }
     let engine = door.engine()?;
-    Ok(door.each(&args.containers, |name| {
+    let chosen = Chosen { all: args.all, latest: args.latest, ..Chosen::default() };
+    let names = chosen.names(door, engine, &args.containers, &args.filter, |view| !view.is_alive())?;
+    if args.attach || args.interactive {
+        return start_attached(door, &args, &names);
+    }
+    Ok(door.each(&names, |name| {
         let started = engine.start(name, false, false)?;
         door.warn(&started.warnings);
         print_stdout(&format!("{name}\n"))
     }))
 }
 
-fn start_attached(door: &Door, args: &StartArgs) -> Outcome {
-    let [name] = args.containers.as_slice() else {
+fn start_attached(door: &Door, args: &StartArgs, names: &[String]) -> Outcome {
+    let [name] = names else {
         return Err(Failure::usage("only one container can be started attached"));
     };
     let engine = door.engine()?;

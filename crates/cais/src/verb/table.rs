@@ -4,9 +4,9 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, cleanup, commit, cp, create, diff, exec, export, history, images, import, info, inspect, kill,
-    load, logs, port, prune, ps, pull, rm, rmi, run, start, stop, system_check, system_df, tag, version,
-    volume, wait,
+    attach, cleanup, commit, container_clone, container_exists, cp, create, diff, exec, export, history, images,
+    import, info, inspect, kill, load, logs, pause, port, prune, ps, pull, rename, restart, rm, rmi, run, start, stats,
+    stop, system_check, system_df, tag, top, update, version, volume, wait,
 };
 
 /// What most commands are like.
@@ -80,6 +80,7 @@ pub static COMMANDS: &[Spec] = &[
         names: &["start", "container start"],
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         about: "Start containers that do not run",
+        refused: refused::START,
         main: start::main,
         ..PLAIN
     },
@@ -88,6 +89,27 @@ pub static COMMANDS: &[Spec] = &[
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         about: "Stop containers: their stop signal, and after a while SIGKILL",
         main: stop::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["restart", "container restart"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Stop containers, if they run, and start them",
+        main: restart::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["pause", "container pause"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Stop all processes of containers where they are",
+        main: pause::pause,
+        ..PLAIN
+    },
+    Spec {
+        names: &["unpause", "container unpause"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Let the processes of paused containers go on",
+        main: pause::unpause,
         ..PLAIN
     },
     Spec {
@@ -101,6 +123,7 @@ pub static COMMANDS: &[Spec] = &[
         names: &["rm", "container rm", "container remove"],
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         about: "Remove containers",
+        refused: refused::RM,
         main: rm::main,
         ..PLAIN
     },
@@ -113,10 +136,59 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec {
         names: &["wait", "container wait"],
-        usage: "CONTAINER [CONTAINER...]",
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         about: "Wait until containers end, then print their exit codes",
+        examples: &["cais wait web", "cais wait --condition running web"],
         main: wait::main,
         ..PLAIN
+    },
+    Spec {
+        names: &["top", "container top"],
+        usage: "[OPTIONS] CONTAINER [PS OPTIONS | DESCRIPTOR...]",
+        about: "Show the processes of a container",
+        examples: &["cais top web", "cais top web -o pid,etime,args", "cais top web pid hpid user capeff"],
+        main: top::main,
+        ..READER
+    },
+    Spec {
+        names: &["stats", "container stats"],
+        usage: "[OPTIONS] [CONTAINER...]",
+        about: "Show what containers use, again and again",
+        examples: &["cais stats --no-stream", "cais stats --format '{{.Name}} {{.MemUsage}}' web"],
+        main: stats::main,
+        ..READER
+    },
+    Spec {
+        names: &["update", "container update"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Change limits and variables of containers; limits reach running ones at once",
+        examples: &["cais update -m 512m --cpus 2 web"],
+        refused: refused::UPDATE,
+        main: update::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["rename", "container rename"],
+        usage: "CONTAINER NEW_NAME",
+        about: "Give a container another name",
+        main: rename::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["container clone"],
+        usage: "[OPTIONS] CONTAINER [NAME [IMAGE]]",
+        about: "Create a container with the definition of another one",
+        examples: &["cais container clone --run web web2 nginx:1.29"],
+        refused: refused::CLONE,
+        main: container_clone::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["container exists"],
+        usage: "CONTAINER",
+        about: "Tell by the exit code whether there is such a container (0) or not (1)",
+        main: container_exists::main,
+        ..READER
     },
     Spec {
         names: &["inspect"],
@@ -188,6 +260,7 @@ pub static COMMANDS: &[Spec] = &[
         names: &["container prune"],
         usage: "[OPTIONS]",
         about: "Remove all containers that do not run",
+        examples: &["cais container prune -f --filter until=24h"],
         main: prune::containers,
         ..PLAIN
     },

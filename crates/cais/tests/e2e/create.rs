@@ -47,3 +47,23 @@ fn names_are_given_to_the_nameless() {
         assert!(names[0] != names[1] && names.iter().all(|name| name.contains('_')), "{names:?}");
     });
 }
+
+#[test]
+fn a_name_can_be_taken_over() {
+    e2e(|cais| {
+        cais.mark();
+        let first = cais.ok("run -d --name web --stop-timeout 0 -p 8080:80 busybox sleep 1000");
+        let second = cais.ok("run -d --replace --name web --stop-timeout 0 -p 8080:80 busybox sleep 1000");
+        assert_ne!(first, second);
+        assert_eq!(cais.ok("ps -aq --no-trunc"), second);
+        // The image comes first: what cannot be made replaces nothing.
+        cais.fails(1, "create --replace --pull never --name web no-such-image").one_clear_error();
+        assert_eq!(cais.inspect("web", "{{.State.Status}}"), "running");
+        let third = cais.ok("create --replace --name web busybox");
+        assert_eq!(cais.inspect("web", "{{.Id}} {{.State.Status}}"), format!("{third} created"));
+        cais.ok("create --replace --name fresh busybox");
+        cais.fails(125, "run --replace busybox").one_clear_error().says("--name");
+        cais.ok("rm web fresh");
+        cais.assert_nothing_left();
+    });
+}

@@ -41,3 +41,25 @@ fn by_id_prefix_and_many_at_once() {
         cais.assert_nothing_left();
     });
 }
+
+#[test]
+fn all_latest_and_those_that_pass_a_filter() {
+    e2e(|cais| {
+        cais.mark();
+        cais.ok("run -d --name r1 busybox sleep 1000");
+        cais.ok("create --name c1 --label x busybox");
+        let latest = cais.ok("create --name c2 busybox");
+        assert_eq!(cais.ok("rm -l"), latest);
+        assert_eq!(cais.ok("rm --filter label=x").len(), 64);
+        cais.fails(1, "rm -a").one_clear_error().says("running");
+        let script = "sh -c 'trap \"exit 0\" TERM; echo up; while :; do sleep 0.1; done'";
+        cais.cmd("run -d --rm --name t1 busybox").args(script).ok();
+        cais.wait_for_log("t1", "up");
+        cais.ok("rm -f -t 20 t1");
+        assert_eq!(cais.ok("rm -af").len(), 64);
+        cais.fails(1, "rm").one_clear_error().says("arguments are missing");
+        cais.cmd("rm --ignore r1").output().code(0).prints("");
+        cais.fails(1, "rm --link r1").one_clear_error().says("--link");
+        cais.assert_nothing_left();
+    });
+}

@@ -68,3 +68,21 @@ fn the_stop_signal_is_told_as_it_was_given() {
         assert_eq!(cais.inspect("b1", "{{.Config.StopSignal}}"), "10");
     });
 }
+
+#[test]
+fn all_that_run_are_stopped_and_all_that_do_not_are_started() {
+    e2e(|cais| {
+        let ids: Vec<String> = (0..3).map(|_| cais.ok("run -d busybox sleep 1000")).collect();
+        cais.ok(&format!("kill {}", ids[0]));
+        let stopped = cais.ok("stop -a -t 0");
+        assert_eq!(stopped.lines().collect::<Vec<_>>(), [&ids[2], &ids[1]], "newest first");
+        assert_eq!(cais.ok("stop -a"), "");
+        assert_eq!(cais.ok("start --all").lines().count(), 3);
+        std::fs::write(cais.folder().join("id"), &ids[1]).unwrap();
+        assert_eq!(cais.cmd("stop -t 0 --cidfile").arg(cais.folder().join("id")).ok(), ids[1]);
+        assert_eq!(cais.ok("start --latest"), ids[2]);
+        assert_eq!(cais.ok("kill -a").lines().count(), 2);
+        cais.cmd("stop --ignore no-such-container").output().code(0);
+        cais.fails(1, "stop -a x").one_clear_error();
+    });
+}

@@ -22,3 +22,30 @@ fn a_killed_container_is_waited_for() {
         waiter.wait().code(0).prints("137");
     });
 }
+
+#[test]
+fn other_states_can_be_waited_for() {
+    e2e(|cais| {
+        cais.ok("create --name a1 busybox sh -c 'sleep 0.3; exit 6'");
+        let running = cais.cmd("wait --condition running --interval 10ms a1").spawn();
+        let next = cais.cmd("wait --condition=next-exit -i 10 a1").spawn();
+        let removed = cais.cmd("wait --condition removed a1").spawn();
+        assert_eq!(cais.ok("wait --condition created a1"), "-1", "podman's code of what is no end");
+        // Each of them has to have looked before it starts.
+        for waiter in [&running, &next, &removed] {
+            cais_test::wait_until("the waiter sleeps", || {
+                let stat =
+                    std::fs::read_to_string(format!("/proc/{}/syscall", waiter.pid())).unwrap_or_default();
+                stat.starts_with(&format!("{} ", if cfg!(target_arch = "x86_64") { 230 } else { 115 }))
+            });
+        }
+        cais.ok("start a1");
+        running.wait().code(0).prints("-1");
+        next.wait().code(0).prints("6");
+        assert_eq!(cais.ok("wait --condition stopped,paused a1"), "6");
+        cais.ok("rm a1");
+        removed.wait().code(0).prints("6");
+        cais.fails(1, "wait --condition happy a1").one_clear_error().says("happy");
+        assert_eq!(cais.ok("wait --ignore a1"), "-1");
+    });
+}

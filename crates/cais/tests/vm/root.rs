@@ -19,6 +19,9 @@ pub(crate) const CHECKS: &[Check<Cais>] = &[
     ("exec joins the group", exec),
     ("what a machine may lack: limits raised, OOM score lowered", raised),
     ("stop asks, then kills", stop),
+    ("a paused container stands still, and dies", pause),
+    ("limits change while it runs", update),
+    ("what it uses is counted", stats),
     ("a whole group dies", whole_group),
     ("layers, whiteouts and volumes", layers),
     ("sixty layers in a store with an odd name", many_layers),
@@ -83,6 +86,50 @@ fn own_group(cais: &Cais) {
     assert!(line.contains(" - cgroup2 ") && line.contains(" ro,"), "{line}");
     let finished = cais.cmd("run --rm -m 64m busybox sh -c 'echo max >/sys/fs/cgroup/memory.max'").output();
     assert!(finished.status() != 0 && finished.stderr_text().contains("Read-only"), "{finished}");
+}
+
+fn pause(cais: &Cais) {
+    let script = "sh -c 'trap \"exit 7\" TERM; echo up; while :; do sleep 0.1; done'";
+    for name in ["stopped", "killed"] {
+        cais.cmd("run -d --name").arg(name).args("busybox").args(script).ok();
+        cais.wait_for_log(name, "up");
+    }
+    cais.ok("pause stopped killed");
+    assert_eq!(cais.inspect("stopped", "{{.State.Status}}"), "paused");
+    assert_eq!(cais.ok("top stopped pid").lines().count(), 3);
+    cais.ok("stop stopped");
+    assert_eq!(cais.inspect("stopped", "{{.State.ExitCode}}"), "7");
+    cais.ok("kill killed");
+    assert_eq!(cais.inspect("killed", "{{.State.ExitCode}}"), "137");
+    cais.ok("rm stopped killed");
+}
+
+fn update(cais: &Cais) {
+    cais.ok("run -d --name update -m 64m busybox sleep 1000");
+    let group = group(cais, "update");
+    cais.ok("update -m 32m --memory-swap 48m --cpus 0.5 --pids-limit 9 --cpuset-cpus 1 update");
+    let files = [
+        ("memory.max", "33554432"),
+        ("memory.swap.max", "16777216"),
+        ("cpu.max", "50000 100000"),
+        ("pids.max", "9"),
+        ("cpuset.cpus", "1"),
+    ];
+    for (file, expected) in files {
+        assert_eq!(value(&group, file), expected, "{file}");
+    }
+    cais.fails(1, "update --cpuset-cpus 4000 update").one_clear_error();
+    cais.ok("rm -f update");
+}
+
+fn stats(cais: &Cais) {
+    cais.ok("run -d --name stats -m 64m busybox sh -c 'while :; do :; done'");
+    let text = cais.ok("stats --no-stream --format '{{.CPUPerc}} {{.MemUsage}} {{.PIDs}}' stats");
+    let words: Vec<&str> = text.split(' ').collect();
+    assert!(words[0].trim_end_matches('%').parse::<f64>().unwrap() > 1.0, "{text}");
+    assert_eq!(words[2..], ["/", "64MiB", "1"], "{text}");
+    assert!(words[1] != "0B", "{text}");
+    cais.ok("rm -f stats");
 }
 
 fn processors(cais: &Cais) {

@@ -18,6 +18,7 @@ pub(crate) const CHECKS: &[Check<Tester>] = &[
     ("layers, whiteouts and volumes", layers),
     ("networks none, host and pasta", networks),
     ("stop and rm", stop),
+    ("pause, update, stats and top", lifecycle),
     ("without a delegated group limits are left out, aloud", undelegated),
     ("nothing is left", nothing_left),
 ];
@@ -75,6 +76,21 @@ impl Tester {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
         Path::new("/sys/fs/cgroup").join(text.trim().strip_prefix("0::/").unwrap())
     }
+}
+
+fn lifecycle(tester: &Tester) {
+    tester.ok("run -d --name life --network none -m 64m -u quay busybox sleep 1000");
+    tester.ok("pause life");
+    assert_eq!(tester.ok("ps --format {{.State}}"), "paused");
+    tester.ok("unpause life");
+    tester.ok("update -m 32m life");
+    let used = tester.ok("stats --no-stream --format '{{.MemUsage}} {{.PIDs}}' life");
+    assert!(used.ends_with("/ 32MiB 1") && !used.starts_with("0B"), "{used}");
+    let text = tester.ok("top life user huser args");
+    let row: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(row, ["quay", "100999", "sleep", "1000"], "{text}");
+    tester.ok("restart -t 0 life");
+    tester.ok("rm -f life");
 }
 
 fn ids(tester: &Tester) {

@@ -1,0 +1,57 @@
+//! `update`: other limits and variables for containers.
+
+use std::ffi::OsString;
+
+use cais_engine::verb::ContainerUpdate;
+use clap::Args;
+
+use crate::chosen::Chosen;
+use crate::door::{Door, print_stdout};
+use crate::failure::{Failure, Outcome};
+use crate::limit_args::LimitArgs;
+use crate::parse::parse;
+use crate::request::{Caller, environment};
+
+#[derive(Debug, Args)]
+struct UpdateArgs {
+    #[command(flatten)]
+    limits: LimitArgs,
+    /// Set an environment variable (for the next start and for exec).
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
+    /// The container that was created last.
+    #[arg(short, long)]
+    latest: bool,
+    /// Take an environment variable away.
+    #[arg(long, value_name = "NAME")]
+    unsetenv: Vec<String>,
+    containers: Vec<String>,
+}
+
+pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: UpdateArgs = parse(door.spec, argv)?;
+    if args.limits == LimitArgs::default() && args.env.is_empty() && args.unsetenv.is_empty() {
+        return Err(
+            Failure::usage("nothing to update: give at least one flag").hint("see 'cais update --help'")
+        );
+    }
+    let caller = Caller {
+        env: &|name| std::env::var(name).ok(),
+        read: &|path| std::fs::read(path),
+        directory: "/".as_ref(),
+        default_platform: None,
+    };
+    let update = ContainerUpdate {
+        resources: args.limits.resources()?,
+        env: environment(&[], &args.env, &caller)?,
+        unset_env: args.unsetenv,
+    };
+    let engine = door.engine()?;
+    let chosen = Chosen { latest: args.latest, ..Chosen::default() };
+    let names = chosen.names(door, engine, &args.containers, &[], |_| false)?;
+    Ok(door.each(&names, |name| {
+        let warnings = engine.update(name, &update)?;
+        door.warn(&warnings);
+        print_stdout(&format!("{name}\n"))
+    }))
+}

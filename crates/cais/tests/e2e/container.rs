@@ -1,0 +1,86 @@
+//! `cais container`: the long forms, and the commands that have no short one.
+
+use cais_test::e2e;
+
+#[test]
+fn every_command_has_its_long_form() {
+    e2e(|cais| {
+        cais.ok("container create --name c1 busybox sleep 1000");
+        for line in ["start c1", "pause c1", "unpause c1", "restart -t 0 c1", "update --pids-limit 50 c1"] {
+            assert_eq!(cais.ok(&format!("container {line}")), "c1", "{line}");
+        }
+        assert_eq!(cais.ok("container ls -q").len(), 12);
+        assert_eq!(cais.ok("container top c1 pid").lines().count(), 2);
+        assert_eq!(cais.ok("container stats --no-stream --format {{.Name}}"), "c1");
+        assert_eq!(cais.ok("container inspect -f {{.Name}} c1"), "/c1");
+        cais.ok("container rename c1 d1");
+        assert_eq!(cais.ok("container exec d1 echo up"), "up");
+        assert_eq!(cais.ok("container kill d1"), "d1");
+        assert_eq!(cais.ok("container wait d1"), "137");
+        cais.ok("container logs d1");
+        assert_eq!(cais.ok("container stop d1"), "d1");
+        assert_eq!(cais.ok("container rm d1"), "d1");
+        let help = cais.ok("container --help");
+        for word in ["clone", "exists", "prune", "restart", "stats", "top", "update", "rename"] {
+            assert!(help.lines().any(|line| line.trim_start().starts_with(word)), "{word}: {help}");
+        }
+    });
+}
+
+#[test]
+fn exists_tells_by_its_exit_code() {
+    e2e(|cais| {
+        cais.ok("create --name c1 busybox");
+        cais.cmd("container exists c1").output().code(0);
+        let finished = cais.cmd("container exists c2").output().code(1);
+        assert_eq!((finished.stdout_text(), finished.stderr_text()), (String::new(), String::new()));
+    });
+}
+
+#[test]
+fn prune_removes_what_does_not_run() {
+    e2e(|cais| {
+        cais.mark();
+        cais.ok("run -d --name up busybox sleep 1000");
+        cais.ok("run -d --name paused busybox sleep 1000");
+        cais.ok("pause paused");
+        let ended = cais.ok("run -d --name ended busybox sh -c 'dd if=/dev/zero of=/f bs=1000 count=20'");
+        cais.ok("wait ended");
+        let created = cais.ok("create --name created --label keep=yes busybox");
+        cais.fails(1, "container prune").one_clear_error().says("--force");
+        let text = cais.ok("container prune --force --filter label!=keep");
+        assert_eq!(text, format!("Deleted Containers:\n{ended}\n\nTotal reclaimed space: 20kB"));
+        let text = cais.ok("container prune -f --filter until=1h");
+        assert_eq!(text, "Total reclaimed space: 0B", "too young");
+        let text = cais.ok("container prune -f --filter label=keep=yes");
+        assert_eq!(text, format!("Deleted Containers:\n{created}\n\nTotal reclaimed space: 0B"));
+        assert_eq!(cais.ok("ps -aq").lines().count(), 2);
+        cais.fails(1, "container prune -f --filter name=x").one_clear_error().says("name");
+        cais.ok("rm -f up paused");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_clone_has_the_definition_of_the_old_one() {
+    e2e(|cais| {
+        cais.ok("run -d --name web -e A=1 -v kept:/kept -v /own --label l=1 -m 64m busybox sleep 1000");
+        let id = cais.ok("container clone web");
+        assert_eq!(cais.inspect(&id, "{{.Name}} {{.State.Status}}"), "/web-clone created");
+        cais.ok("container clone --memory 32m --run web second");
+        assert_eq!(
+            cais.inspect("second", "{{.State.Status}} {{.HostConfig.Memory}} {{.Config.Labels.l}}"),
+            format!("running {} 1", 32 << 20)
+        );
+        assert_eq!(cais.cmd("exec second sh -c").arg("echo $A").ok(), "1");
+        let volumes = |name: &str| cais.inspect(name, "{{range .Mounts}}{{.Name}}\n{{end}}");
+        let (old, new) = (volumes("web"), volumes("second"));
+        assert!(old.contains("kept") && new.contains("kept") && old != new, "{old} {new}");
+        assert_eq!(cais.inspect(&cais.ok("container clone web"), "{{.Name}}"), "/web-clone1");
+        cais.fails(1, "container clone --destroy web third").one_clear_error().says("--force");
+        cais.ok("container clone --destroy -f --name third web");
+        cais.cmd("container exists web").output().code(1);
+        cais.fails(1, "container clone no-such-container").one_clear_error();
+        cais.fails(1, "container clone second third").one_clear_error().says("third");
+    });
+}
