@@ -6,7 +6,6 @@
 
 mod attached;
 mod chosen;
-mod confirm;
 mod container_args;
 mod container_filter;
 mod container_row;

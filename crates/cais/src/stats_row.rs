@@ -1,6 +1,6 @@
 //! What a container uses, as a row of `stats`.
 
-use cais_engine::verb::{ContainerUsage, CpuTime};
+use cais_engine::verb::{ContainerStats, CpuTime};
 use cais_engine::view::ContainerView;
 
 use crate::list::{Columns, Row};
@@ -32,7 +32,7 @@ pub struct Used<'a> {
     /// Percent of one CPU; `None` when it is not counted.
     pub cpu_percent: Option<f64>,
     /// `None` when it is not counted.
-    pub usage: Option<ContainerUsage>,
+    pub usage: Option<ContainerStats>,
 }
 
 /// Percent of one CPU between two moments; `None` when they are not of one run.
@@ -51,7 +51,7 @@ pub fn row(used: &Used<'_>, truncate: bool) -> Row {
     row.set("Container", used.called);
     row.set("Name", record.name.as_str());
     let usage = match used.usage {
-        None if !used.view.is_alive() => Some(ContainerUsage::default()),
+        None if !used.view.is_alive() => Some(ContainerStats::default()),
         usage => usage,
     };
     let cpu = used.cpu_percent.or((!used.view.is_alive()).then_some(0.0));
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::container_row::tests::view;
 
-    fn fields(state: State, usage: Option<ContainerUsage>, cpu_percent: Option<f64>) -> String {
+    fn fields(state: State, usage: Option<ContainerStats>, cpu_percent: Option<f64>) -> String {
         let view = view(state);
         let row = row(&Used { view: &view, called: "web", cpu_percent, usage }, true);
         assert_eq!(row.fields.len(), COLUMNS.titles.len());
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn shows_what_docker_shows() {
-        let usage = ContainerUsage {
+        let usage = ContainerStats {
             memory_bytes: 3 << 20,
             memory_limit_bytes: 12 << 20,
             pids: 2,

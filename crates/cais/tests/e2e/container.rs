@@ -38,30 +38,6 @@ fn exists_tells_by_its_exit_code() {
 }
 
 #[test]
-fn prune_removes_what_does_not_run() {
-    e2e(|cais| {
-        cais.mark();
-        cais.ok("run -d --name up busybox sleep 1000");
-        cais.ok("run -d --name paused busybox sleep 1000");
-        cais.ok("pause paused");
-        let ended = cais.ok("run -d --name ended busybox sh -c 'dd if=/dev/zero of=/f bs=1000 count=20'");
-        cais.ok("wait ended");
-        let created = cais.ok("create --name created --label keep=yes busybox");
-        cais.fails(1, "container prune").one_clear_error().says("--force");
-        let text = cais.ok("container prune --force --filter label!=keep");
-        assert_eq!(text, format!("Deleted Containers:\n{ended}\n\nTotal reclaimed space: 20kB"));
-        let text = cais.ok("container prune -f --filter until=1h");
-        assert_eq!(text, "Total reclaimed space: 0B", "too young");
-        let text = cais.ok("container prune -f --filter label=keep=yes");
-        assert_eq!(text, format!("Deleted Containers:\n{created}\n\nTotal reclaimed space: 0B"));
-        assert_eq!(cais.ok("ps -aq").lines().count(), 2);
-        cais.fails(1, "container prune -f --filter name=x").one_clear_error().says("name");
-        cais.ok("rm -f up paused");
-        cais.assert_nothing_left();
-    });
-}
-
-#[test]
 fn a_clone_has_the_definition_of_the_old_one() {
     e2e(|cais| {
         cais.ok("run -d --name web -e A=1 -v kept:/kept -v /own --label l=1 -m 64m busybox sleep 1000");
