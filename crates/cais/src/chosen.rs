@@ -1,6 +1,5 @@
 //! Which containers a command is for: names, or podman's `--all`, `--latest`, `--filter`, `--cidfile`.
 
-use cais_engine::Engine;
 use cais_engine::view::ContainerView;
 use clap::Args;
 
@@ -23,7 +22,7 @@ pub struct Chosen {
 }
 
 impl Chosen {
-    /// The names that were typed, or the ids of those that were chosen. `filter` are the values of `--filter`, `fits` is
+    /// The names that were typed, or the ids of those that were chosen; the engine is opened only for these. `filter` are the values of `--filter`, `fits` is
     /// asked for them and for `--all`.
     ///
     /// # Errors
@@ -31,7 +30,6 @@ impl Chosen {
     pub fn names(
         &self,
         door: &Door,
-        engine: &Engine,
         typed: &[String],
         filter: &[String],
         fits: impl Fn(&ContainerView) -> bool,
@@ -43,6 +41,9 @@ impl Chosen {
         if ways > 1 {
             return Err(Failure::usage("conflicting options: use names, --all (or --filter), or --latest"));
         }
+        if ways == 0 && self.cidfile.is_empty() {
+            return Err(missing(door));
+        }
         let mut names = typed.to_vec();
         for path in &self.cidfile {
             let text = std::fs::read_to_string(path)
@@ -50,16 +51,15 @@ impl Chosen {
             names.push(text.lines().next().unwrap_or_default().trim().to_owned());
         }
         if self.latest {
-            let newest = engine.containers(true)?.into_iter().next();
+            let newest = door.engine()?.containers(true)?.into_iter().next();
             let newest = newest.ok_or_else(|| Failure::usage("--latest: there are no containers"))?;
             names.push(newest.record.id);
         } else if self.all || !filter.is_empty() {
+            let engine = door.engine()?;
             let filter = container_filter(filter, engine)?;
             let views = engine.containers(true)?;
             let fitting = views.into_iter().filter(|view| fits(view) && filter.passes(view));
             names.extend(fitting.map(|view| view.record.id));
-        } else if names.is_empty() {
-            return Err(missing(door));
         }
         Ok(names)
     }
@@ -69,10 +69,10 @@ impl Chosen {
 ///
 /// # Errors
 /// When there is neither, or both.
-pub fn one(door: &Door, engine: &Engine, latest: bool, typed: Option<&str>) -> Result<String, Failure> {
+pub fn one(door: &Door, latest: bool, typed: Option<&str>) -> Result<String, Failure> {
     let chosen = Chosen { latest, ..Chosen::default() };
     let typed: Vec<String> = typed.map(str::to_owned).into_iter().collect();
-    chosen.names(door, engine, &typed, &[], |_| false)?.pop().ok_or_else(|| missing(door))
+    chosen.names(door, &typed, &[], |_| false)?.pop().ok_or_else(|| missing(door))
 }
 
 fn missing(door: &Door) -> Failure {

@@ -58,10 +58,16 @@ fn similar_words_are_suggested() {
 
 #[test]
 fn usage_errors_come_before_anything_is_done() {
-    let cases: [(&[&str], i32, &str); 12] = [
+    let cases: [(&[&str], i32, &str); 18] = [
         (&["run"], 125, "cais: run: arguments are missing"),
         (&["create"], 125, "cais: create: arguments are missing"),
         (&["rm"], 1, "cais: rm: arguments are missing"),
+        (&["pause"], 1, "cais: pause: arguments are missing"),
+        (&["stop", "--all", "x"], 1, "conflicting options: use names, --all"),
+        (&["top"], 1, "cais: top: arguments are missing"),
+        (&["update", "x"], 1, "nothing to update"),
+        (&["rm", "--time", "3", "x"], 1, "--time: only means something with --force"),
+        (&["create", "--replace", "x"], 125, "--replace: needs --name"),
         (&["ps", "extra"], 1, "unexpected argument \"extra\""),
         (&["exec", "x"], 125, "a command is missing"),
         (&["run", "--gpus", "all", "x"], 125, "cais: run: --gpus: GPUs are not supported yet"),

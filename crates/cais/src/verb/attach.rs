@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::attached::{check_terminal, detach_keys, follow};
+use crate::chosen;
 use crate::door::Door;
 use crate::failure::Outcome;
 use crate::parse::{parse, parse_bool};
@@ -15,6 +16,9 @@ struct AttachArgs {
     /// Keys that leave the container running; empty for none.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
+    /// The container that was created last.
+    #[arg(short, long)]
+    latest: bool,
     /// Do not attach stdin.
     #[arg(long)]
     no_stdin: bool,
@@ -22,13 +26,14 @@ struct AttachArgs {
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "true",
         default_missing_value = "true", value_parser = parse_bool)]
     sig_proxy: bool,
-    container: String,
+    container: Option<String>,
 }
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: AttachArgs = parse(door.spec, argv)?;
+    let container = chosen::one(door, args.latest, args.container.as_deref())?;
     let engine = door.engine()?;
-    let request = engine.container(&args.container)?.record.request;
+    let request = engine.container(&container)?.record.request;
     let wishes = Wishes {
         tty: request.tty,
         stdin: request.interactive && !args.no_stdin,
@@ -39,6 +44,6 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         redraw: true,
     };
     check_terminal(wishes.tty, wishes.stdin)?;
-    let stream = engine.attach(&args.container, wishes.stdin)?;
+    let stream = engine.attach(&container, wishes.stdin)?;
     follow(door, stream, &wishes)
 }

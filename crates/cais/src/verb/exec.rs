@@ -57,17 +57,16 @@ struct ExecArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: ExecArgs = parse(door.spec, argv)?;
-    let engine = door.engine()?;
     let (typed, command) = match args.words.as_slice() {
         command if args.latest => (None, command),
         [container, command @ ..] => (Some(container.as_str()), command),
         [] => return Err(Failure::usage("a container is missing")),
     };
-    let container = chosen::one(door, engine, args.latest, typed)?;
     if command.is_empty() {
         let message = format!("a command is missing; usage: cais {} {}", door.spec.name(), door.spec.usage);
         return Err(Failure::usage(message));
     }
+    let container = chosen::one(door, args.latest, typed)?;
     let caller = Caller {
         env: &|name| std::env::var(name).ok(),
         read: &|path| std::fs::read(path),
@@ -97,7 +96,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     if !args.detach {
         check_terminal(wishes.tty, wishes.stdin)?;
     }
-    match engine.exec(&container, &request)? {
+    match door.engine()?.exec(&container, &request)? {
         Some(stream) => follow(door, stream, &wishes),
         None => Ok(0),
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::ser::{PrettyFormatter, Serializer};
 
+use crate::chosen::Chosen;
 use crate::door::{Door, print_stdout};
 use crate::failure::{Failure, Outcome};
 use crate::parse::parse;
@@ -26,13 +27,15 @@ struct InspectArgs {
     /// json, or a Go template.
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
+    /// The container that was created last.
+    #[arg(short, long)]
+    latest: bool,
     /// Measure containers; takes time.
     #[arg(short, long)]
     size: bool,
     /// Look only for container, image or volume.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
-    #[arg(required = true)]
     names: Vec<String>,
 }
 
@@ -47,7 +50,9 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
             return Err(Failure::usage(format!("--type {other}: use container, image or volume")));
         }
     };
-    show(door, &args.names, args.format.as_deref(), args.size, kinds)
+    let chosen = Chosen { latest: args.latest, ..Chosen::default() };
+    let names = chosen.names(door, &args.names, &[], |_| false)?;
+    show(door, &names, args.format.as_deref(), args.size, kinds)
 }
 
 #[derive(Debug, Args)]

@@ -21,8 +21,8 @@ struct KillArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: KillArgs = parse(door.spec, argv)?;
+    let names = args.chosen.names(door, &args.containers, &[], |view| view.is_alive())?;
     let engine = door.engine()?;
-    let names = args.chosen.names(door, engine, &args.containers, &[], |view| view.is_alive())?;
     Ok(door.each(&names, |name| {
         engine.kill(name, &args.signal)?;
         print_stdout(&format!("{name}\n"))

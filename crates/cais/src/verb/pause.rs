@@ -22,10 +22,9 @@ struct PauseArgs {
 
 pub(super) fn pause(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: PauseArgs = parse(door.spec, argv)?;
+    let names =
+        args.chosen.names(door, &args.containers, &args.filter, |view| view.state == State::Running)?;
     let engine = door.engine()?;
-    let names = args
-        .chosen
-        .names(door, engine, &args.containers, &args.filter, |view| view.state == State::Running)?;
     Ok(door.each(&names, |name| {
         engine.pause(name)?;
         print_stdout(&format!("{name}\n"))
@@ -34,10 +33,9 @@ pub(super) fn pause(door: &Door, argv: Vec<OsString>) -> Outcome {
 
 pub(super) fn unpause(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: PauseArgs = parse(door.spec, argv)?;
+    let names =
+        args.chosen.names(door, &args.containers, &args.filter, |view| view.state == State::Paused)?;
     let engine = door.engine()?;
-    let names = args
-        .chosen
-        .names(door, engine, &args.containers, &args.filter, |view| view.state == State::Paused)?;
     Ok(door.each(&names, |name| {
         engine.unpause(name)?;
         print_stdout(&format!("{name}\n"))

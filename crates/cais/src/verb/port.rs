@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use cais_engine::PublishedPort;
 use clap::Args;
 
+use crate::chosen;
 use crate::container_row::protocol;
 use crate::door::{Door, print_stdout};
 use crate::failure::{Failure, Outcome};
@@ -12,26 +13,55 @@ use crate::parse::parse;
 
 #[derive(Debug, Args)]
 struct PortArgs {
-    container: String,
-    port: Option<String>,
+    /// All running containers, each line with an id.
+    #[arg(short, long)]
+    all: bool,
+    /// The container that was created last.
+    #[arg(short, long)]
+    latest: bool,
+    #[arg(num_args = 0..=2)]
+    words: Vec<String>,
 }
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: PortArgs = parse(door.spec, argv)?;
-    let view = door.engine()?.container(&args.container)?;
-    let ports = view.run.map(|run| run.ports).unwrap_or_default();
-    let text = match &args.port {
+    if args.all {
+        return all_containers(door, &args);
+    }
+    let (typed, wanted) = match args.words.as_slice() {
+        words if args.latest => (None, words.first()),
+        [container, words @ ..] => (Some(container.as_str()), words.first()),
+        [] => (None, None),
+    };
+    let container = chosen::one(door, args.latest, typed)?;
+    let ports = door.engine()?.container(&container)?.run.map(|run| run.ports).unwrap_or_default();
+    let text = match wanted {
         None => all(&ports),
         Some(wanted) => {
             let text = one(&ports, wanted)?;
             if text.is_empty() {
-                let message = format!("no public port {wanted:?} published for {}", args.container);
+                let message = format!("no public port {wanted:?} published for {container}");
                 return Err(Failure::usage(message));
             }
             text
         }
     };
     print_stdout(&text)?;
+    Ok(0)
+}
+
+/// Podman's form: the short id before each port.
+fn all_containers(door: &Door, args: &PortArgs) -> Outcome {
+    if args.latest || !args.words.is_empty() {
+        return Err(Failure::usage("--all: takes neither names nor --latest"));
+    }
+    for view in door.engine()?.containers(false)? {
+        let id: String = view.record.id.chars().take(12).collect();
+        let ports = view.run.map(|run| run.ports).unwrap_or_default();
+        for line in all(&ports).lines() {
+            print_stdout(&format!("{id}\t{line}\n"))?;
+        }
+    }
     Ok(0)
 }
 

@@ -30,11 +30,10 @@ struct RestartArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let mut args: RestartArgs = parse(door.spec, argv)?;
-    let engine = door.engine()?;
     args.chosen.all |= args.running && args.containers.is_empty() && !args.chosen.latest;
-    let mut names = args
-        .chosen
-        .names(door, engine, &args.containers, &args.filter, |view| !args.running || view.is_alive())?;
+    let mut names =
+        args.chosen.names(door, &args.containers, &args.filter, |view| !args.running || view.is_alive())?;
+    let engine = door.engine()?;
     if args.running {
         // One that is not there is told of below.
         names.retain(|name| engine.container(name).map_or(true, |view| view.is_alive()));

@@ -37,8 +37,8 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     if args.time.is_some() && !args.force {
         return Err(Failure::usage("--time: only means something with --force"));
     }
+    let names = args.chosen.names(door, &args.containers, &args.filter, |_| true)?;
     let engine = door.engine()?;
-    let names = args.chosen.names(door, engine, &args.containers, &args.filter, |_| true)?;
     Ok(door.each(&names, |name| match remove(engine, name, &args) {
         Ok(()) => print_stdout(&format!("{name}\n")),
         Err(error) if error.kind == ErrorKind::NotFound && args.ignore => Ok(()),

@@ -40,9 +40,9 @@ struct StartArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: StartArgs = parse(door.spec, argv)?;
-    let engine = door.engine()?;
     let chosen = Chosen { all: args.all, latest: args.latest, ..Chosen::default() };
-    let names = chosen.names(door, engine, &args.containers, &args.filter, |view| !view.is_alive())?;
+    let names = chosen.names(door, &args.containers, &args.filter, |view| !view.is_alive())?;
+    let engine = door.engine()?;
     if args.attach || args.interactive {
         return start_attached(door, &args, &names);
     }

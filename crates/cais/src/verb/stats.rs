@@ -62,14 +62,14 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     if args.all && !args.containers.is_empty() {
         return Err(Failure::usage("conflicting options: use names or --all"));
     }
-    let engine = door.engine()?;
     let named = match args.latest || !args.containers.is_empty() {
         true => {
             let chosen = Chosen { latest: args.latest, ..Chosen::default() };
-            Some(chosen.names(door, engine, &args.containers, &[], |_| false)?)
+            Some(chosen.names(door, &args.containers, &[], |_| false)?)
         }
         false => None,
     };
+    let engine = door.engine()?;
     let mut samples =
         Samples { engine, named, all: args.all, truncate: !args.no_trunc, last: BTreeMap::new() };
     samples.check()?;

@@ -31,8 +31,8 @@ struct StopArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: StopArgs = parse(door.spec, argv)?;
+    let names = args.chosen.names(door, &args.containers, &args.filter, |view| view.is_alive())?;
     let engine = door.engine()?;
-    let names = args.chosen.names(door, engine, &args.containers, &args.filter, |view| view.is_alive())?;
     Ok(door.each(&names, |name| match engine.stop(name, args.timeout, args.signal.as_deref()) {
         Err(error) if args.ignore && error.kind == ErrorKind::NotFound => Ok(()),
         other => {

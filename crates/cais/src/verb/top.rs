@@ -36,8 +36,8 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         [] => (None, &[][..]),
     };
     let columns = columns(words)?;
+    let name = chosen::one(door, args.latest, typed)?;
     let engine = door.engine()?;
-    let name = chosen::one(door, engine, args.latest, typed)?;
     let processes = engine.top(&name)?;
     let machine = machine(engine, &name, &processes)?;
     let mut lines = vec![columns.iter().map(|column| column.title.as_str()).collect::<Vec<_>>().join("\t")];

@@ -46,9 +46,9 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         env: environment(&[], &args.env, &caller)?,
         unset_env: args.unsetenv,
     };
-    let engine = door.engine()?;
     let chosen = Chosen { latest: args.latest, ..Chosen::default() };
-    let names = chosen.names(door, engine, &args.containers, &[], |_| false)?;
+    let names = chosen.names(door, &args.containers, &[], |_| false)?;
+    let engine = door.engine()?;
     Ok(door.each(&names, |name| {
         let warnings = engine.update(name, &update)?;
         door.warn(&warnings);

@@ -35,9 +35,9 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: WaitArgs = parse(door.spec, argv)?;
     let conditions = args.condition.iter().map(|text| condition(text)).collect::<Result<Vec<_>, _>>()?;
     let interval = interval(&args.interval)?;
-    let engine = door.engine()?;
     let chosen = Chosen { latest: args.latest, ..Chosen::default() };
-    let names = chosen.names(door, engine, &args.containers, &[], |_| false)?;
+    let names = chosen.names(door, &args.containers, &[], |_| false)?;
+    let engine = door.engine()?;
     Ok(door.each(&names, |name| {
         let code = match engine.wait(name, &conditions, interval) {
             Err(error) if args.ignore && error.kind == ErrorKind::NotFound => -1,

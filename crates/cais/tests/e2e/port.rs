@@ -13,6 +13,11 @@ fn published_ports_are_listed() {
         assert_eq!(cais.ok("port p1 80/tcp"), "127.0.0.1:8080");
         cais.fails(1, "port p1 81").one_clear_error().says("81");
         cais.fails(1, "port no-such-container").one_clear_error();
+        cais.fails(1, "port").one_clear_error();
+        assert_eq!(cais.ok("port -l 80"), "127.0.0.1:8080");
+        let id = cais.ok("ps -q");
+        assert!(cais.ok("port --all").starts_with(&format!("{id}\t80/tcp -> 127.0.0.1:8080")));
+        assert_eq!(cais.ok("inspect -l --format {{.Name}}"), "/p1");
     });
 }
 
