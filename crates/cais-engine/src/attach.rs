@@ -3,6 +3,7 @@
 //! Each message is one packet: first byte the kind, the rest its payload (at most 32 KiB). The shim sends output
 //! and the exit status, a door sends input, window sizes and signals. See [`cais_plan::wire`] for the numbers.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -14,7 +15,7 @@ use rustix::net::{
     socket_with, socketpair,
 };
 
-use crate::{Engine, Error, ErrorKind, Result};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
 
 /// A message from the shim.
 #[derive(Debug, PartialEq, Eq)]
@@ -61,6 +62,15 @@ pub(crate) struct AfterExit {
 /// The monitor of an `exec`: our child, to be waited for.
 pub(crate) struct AfterExec {
     pub(crate) shim_pid: i32,
+    /// Who tells of the end.
+    pub(crate) event: Option<ExecEvent>,
+}
+
+/// What is told of the end of an `exec`.
+pub(crate) struct ExecEvent {
+    engine: Engine,
+    record: ContainerRecord,
+    exec_id: String,
 }
 
 /// A connection to a command's shim: its input, output and end.
@@ -68,6 +78,8 @@ pub struct AttachStream {
     socket: OwnedFd,
     after_exit: Option<AfterExit>,
     after_exec: Option<AfterExec>,
+    /// Exit code, once it was told.
+    code: Cell<i32>,
 }
 
 /// Size of a buffer that takes any message.
@@ -75,11 +87,18 @@ pub const MESSAGE_BYTES: usize = wire::PACKET_BYTES;
 
 impl AttachStream {
     pub(crate) fn new(socket: OwnedFd, after_exit: Option<AfterExit>) -> AttachStream {
-        AttachStream { socket, after_exit, after_exec: None }
+        AttachStream { socket, after_exit, after_exec: None, code: Cell::new(0) }
     }
 
     pub(crate) fn for_exec(socket: OwnedFd, after: AfterExec) -> AttachStream {
-        AttachStream { socket, after_exit: None, after_exec: Some(after) }
+        AttachStream { socket, after_exit: None, after_exec: Some(after), code: Cell::new(0) }
+    }
+
+    /// The end of this `exec` is to be told.
+    pub(crate) fn tell_exec(&mut self, engine: Engine, record: ContainerRecord, exec_id: String) {
+        if let Some(after) = &mut self.after_exec {
+            after.event = Some(ExecEvent { engine, record, exec_id });
+        }
     }
 
     /// Makes the two ends of a stream: ours, and the one that the shim gets.
@@ -138,7 +157,10 @@ impl AttachStream {
             wire::STDERR => Message::Stderr(payload),
             wire::STARTED => Message::Started { pid: word(0) },
             wire::FAILED => Message::Failed { step: word(0) as u32, errno: word(4), detail: word(8) as u32 },
-            _ => Message::Exit { code: word(0), signal: word(4), oom_killed: word(8) != 0 },
+            _ => {
+                self.code.set(word(0));
+                Message::Exit { code: word(0), signal: word(4), oom_killed: word(8) != 0 }
+            }
         })
     }
 
@@ -201,10 +223,19 @@ impl AttachStream {
         if let Some(after) = self.after_exec {
             drop(self.socket);
             cais_sys::spawn::reap(after.shim_pid);
+            if let Some(ExecEvent { engine, record, exec_id }) = after.event {
+                let code = self.code.get().to_string();
+                engine.tell_container(&record, "exec_die", &[("execID", &exec_id), ("exitCode", &code)]);
+            }
             return Ok(());
         }
         let Some(after) = self.after_exit else { return Ok(()) };
-        let result = after.engine.after_exit(&after.id);
+        let record = after.engine.store.load_container(&after.id);
+        if record.as_ref().is_ok_and(|record| record.may_run_again()) {
+            // Its policy was changed while it ran: its monitor, left alone, calls who knows of policies.
+            return Ok(());
+        }
+        let result = after.engine.after_exit_of(&after.id, record.ok().as_ref());
         // The shim goes when it hears that we have done its work, and we wait for it: it is our child.
         let told = send(&self.socket, &[wire::DONE], SendFlags::NOSIGNAL);
         drop(self.socket);

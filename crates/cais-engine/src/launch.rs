@@ -15,6 +15,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, 
 
 use crate::assemble::assemble;
 use crate::attach::{AfterExit, AttachStream, broken, short};
+use crate::health;
 use crate::limits::Group;
 use crate::network::{self, PortHolders, reserve_ports};
 use crate::shim::{ShimFds, first_word};
@@ -27,6 +28,8 @@ pub(crate) struct Taking {
     pub(crate) attach: bool,
     /// Input, too.
     pub(crate) stdin: bool,
+    /// It is a restart: until it runs the container is shown as it was before.
+    pub(crate) again: bool,
 }
 
 /// A container that was started.
@@ -51,6 +54,16 @@ impl Engine {
     /// Starts a container that does not run. On failure everything of the run is taken down again.
     pub(crate) fn launch(&self, record: &ContainerRecord, taking: Taking) -> Result<Launched> {
         let lock = self.run_lock(record)?;
+        self.launch_under(record, taking, lock)
+    }
+
+    /// As [`Engine::launch`], with the lock in hand.
+    pub(crate) fn launch_under(
+        &self,
+        record: &ContainerRecord,
+        taking: Taking,
+        lock: cais_sys::lock::OfdLock,
+    ) -> Result<Launched> {
         self.launch_locked(record, taking, lock.into_file().into()).inspect_err(|_| {
             // What was made before the failure is found by id; the first error is the one to tell.
             let _ = self.tear_down(&record.id);
@@ -79,8 +92,12 @@ impl Engine {
     fn launch_locked(&self, record: &ContainerRecord, taking: Taking, lock: OwnedFd) -> Result<Launched> {
         let mut warnings = Vec::new();
         self.store.clear_exit(&record.id)?;
-        let (facts, holders, bridge) = self.first_facts(record)?;
+        let (mut facts, holders, bridge) = self.first_facts(record)?;
+        facts.restarting = taking.again;
         self.store.write_facts(&record.id, &facts)?;
+        if record.health.is_some() {
+            self.store.reset_health(&record.id, &facts.started)?;
+        }
         let make_network = || self.network_namespace(record, bridge.as_ref(), &facts);
         let (netns, prepared) = if matches!(record.network, NetworkRequest::Bridge | NetworkRequest::Pasta) {
             // The network is made on another thread while this one prepares the rest: they meet at the plan.
@@ -108,9 +125,11 @@ impl Engine {
         let (shim_pid, planned) = self.spawn_shim(record, taking, &parts, &mut warnings)?;
         drop(parts);
         let after = AfterExit { engine: self.clone(), id: record.id.clone(), shim_pid };
-        let stream = AttachStream::new(ours, taking.attach.then_some(after));
+        // Where there may be another run, what comes after the end is not the starter's.
+        let cleans = taking.attach && !record.may_run_again();
+        let stream = AttachStream::new(ours, cleans.then_some(after));
         let pid = first_word(&stream, shim_pid, &record.id, &planned.steps)?;
-        self.store.write_facts(&record.id, &RunFacts { shim_pid, pid, ..facts })?;
+        self.store.write_facts(&record.id, &RunFacts { shim_pid, pid, restarting: false, ..facts })?;
         Ok(Launched { stream, warnings })
     }
 
@@ -244,7 +263,7 @@ impl Engine {
         let listen_fd = fds.add(parts.listener.as_fd());
         let log_fd = fds.maybe(parts.log.as_ref().map(AsFd::as_fd));
         let exit_dir_fd = fds.add(parts.directory.as_fd());
-        fds.add(parts.lock.as_fd());
+        let lock_fd = fds.add(parts.lock.as_fd());
         let network = match &parts.netns {
             Some(netns) => Network::Join(fds.add(netns.as_fd())),
             None if record.network == NetworkRequest::Host => Network::Host,
@@ -261,11 +280,14 @@ impl Engine {
             assemble(self, record, network, group.map(|g| g.view(join)).unwrap_or_default(), warnings)?;
         let planned =
             plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
-        let cleanup = join_strings(self.cleanup_command(&record.id));
+        let program = join_strings(self.program(&record.id));
+        let environment = join_strings(self.environment());
+        let probes = record.health.as_ref().map(health::Times::of).unwrap_or_default();
         let setup = Setup {
             clone_flags: planned.clone_flags,
             cgroup_fd,
             owner_fd,
+            lock_fd,
             listen_fd,
             log_fd,
             exit_dir_fd,
@@ -276,14 +298,18 @@ impl Engine {
             stdin_once: taking.attach && taking.stdin,
             rows: record.request.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
             cols: record.request.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
-            cleanup: Strings(&cleanup),
+            program: Strings(&program),
+            environment: Strings(&environment),
+            stays: record.may_run_again(),
+            probe_ms: probes.interval_ms,
+            first_probe_ms: probes.first_ms(),
             ..Setup::NONE
         };
         Ok((fds.spawn(&planned.steps, &setup)?, planned))
     }
 
-    /// What the shim runs after the end when no owner is left: this program, with one word.
-    fn cleanup_command(&self, id: &str) -> Vec<String> {
+    /// How the shim calls this program: see [`Setup::program`].
+    fn program(&self, id: &str) -> Vec<String> {
         let Ok(program) = std::fs::read_link("/proc/self/exe") else { return Vec::new() };
         let paths = self.store.paths();
         [program.as_path(), paths.root(), paths.run()]
@@ -292,7 +318,19 @@ impl Engine {
             .zip(["", "--root", "--run-root"])
             .flat_map(|(path, flag)| [flag.to_owned(), path])
             .filter(|word| !word.is_empty())
-            .chain(["__cleanup".to_owned(), id.to_owned()])
+            .chain([id.to_owned()])
+            .collect()
+    }
+
+    /// What this program needs to know of the caller's surroundings to run the container again.
+    fn environment(&self) -> Vec<String> {
+        let path = std::env::join_paths(&self.config.path).unwrap_or_default();
+        let variable = |name: &str, value: &std::ffi::OsStr| format!("{name}={}", value.to_string_lossy());
+        let home = self.config.home.as_ref().map(|home| variable("HOME", home.as_os_str()));
+        let runtime = self.config.runtime_dir.as_ref();
+        [Some(variable("PATH", &path)), home, runtime.map(|dir| variable("XDG_RUNTIME_DIR", dir.as_os_str()))]
+            .into_iter()
+            .flatten()
             .collect()
     }
 }

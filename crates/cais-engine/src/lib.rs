@@ -7,6 +7,8 @@ mod assemble;
 pub mod attach;
 mod copy_up;
 pub mod error;
+mod event;
+mod health;
 mod hello;
 mod launch;
 mod limits;
@@ -18,6 +20,8 @@ pub mod progress;
 mod resolve;
 mod selinux;
 mod root_view;
+mod oom;
+mod restart;
 mod shim;
 mod teardown;
 pub mod verb;
@@ -28,6 +32,7 @@ use std::path::PathBuf;
 pub use cais_registry::Secret;
 pub use cais_store::record::*;
 pub use error::{Error, ErrorKind, Result};
+pub use event::{EventActor, EventMessage};
 
 /// What a door tells the engine about its surroundings; nothing here is read from the environment by the engine.
 #[derive(Clone, Debug)]

@@ -13,6 +13,12 @@ impl Engine {
     /// # Errors
     /// The first of what could not be taken down; all else was.
     pub(crate) fn tear_down(&self, id: &str) -> Result<()> {
+        let run = self.tear_down_run(id);
+        run.and(remove_directory(&self.store.paths().run_container(id)))
+    }
+
+    /// As [`Engine::tear_down`], but the run directory stays: its lock is held by who waits for the next run.
+    pub(crate) fn tear_down_run(&self, id: &str) -> Result<()> {
         let mut first: Result<()> = Ok(());
         let mut keep = |result: Result<()>| {
             if first.is_ok() {
@@ -31,7 +37,6 @@ impl Engine {
             self.stop_pasta(id);
         }
         keep(self.remove_cgroup(id));
-        keep(remove_directory(&self.store.paths().run_container(id)));
         drop(linger);
         first
     }
@@ -43,33 +48,30 @@ impl Engine {
         cgroup.kill_all().and_then(|()| cgroup.remove()).map_err(failed)
     }
 
-    /// What comes after the end of a run: takes it down, and removes the container when that was asked for.
+    /// What comes after the last run: reports the end, takes the run down, and removes the container when that was asked
+    /// for.
     pub(crate) fn after_exit(&self, id: &str) -> Result<()> {
-        let down = self.tear_down(id);
-        match self.store.load_container(id) {
-            Ok(record) if record.request.auto_remove => {
-                self.discard(&record)?;
-                down
-            }
-            _ => down,
+        // Without its record it can still be taken down.
+        self.after_exit_of(id, self.store.load_container(id).ok().as_ref())
+    }
+
+    /// As [`Engine::after_exit`], with the record in hand.
+    pub(crate) fn after_exit_of(&self, id: &str, record: Option<&ContainerRecord>) -> Result<()> {
+        if let Some(record) = record {
+            self.tell_end(record);
         }
+        let down = self.tear_down(id);
+        if let Some(record) = record.filter(|record| record.request.auto_remove) {
+            self.discard(record)?;
+            self.tell_container(record, "destroy", &[]);
+        }
+        down
     }
 
     /// Removes the record, the files and the anonymous volumes of a container that does not run.
     pub(crate) fn discard(&self, record: &ContainerRecord) -> Result<()> {
         self.remove_anonymous_volumes(record);
         Ok(self.store.remove_container(&record.id)?)
-    }
-
-    /// The shim's spawn after the end of a run whose starter is gone. Takes the container's lock, so that it never
-    /// takes down a new run.
-    ///
-    /// # Errors
-    /// The first of what could not be taken down; all else was.
-    pub fn cleanup(&self, id: &str) -> Result<()> {
-        // Nobody holds the lock of a run that has ended; who holds it is a new run, which is none of our business.
-        let Some(_lock) = self.store.take_ended_lock(id)? else { return Ok(()) };
-        self.after_exit(id)
     }
 
     /// Records that a run never began. Of the run before, if there was one, the times stay, as in Docker.

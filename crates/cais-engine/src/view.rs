@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cais_oci::{Digest, Platform};
+pub use cais_store::HealthStatus;
 use serde::Serialize;
 
-use crate::{ContainerRecord, ExitRecord, PublishedPort, RunFacts};
+use crate::{ContainerRecord, ExitRecord, OomRecord, PublishedPort, RunFacts};
 
 /// State of a container, derived from disk, never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -18,6 +19,8 @@ pub enum State {
     Running,
     /// Frozen.
     Paused,
+    /// It has ended and waits for its next run.
+    Restarting,
     /// Ended.
     Exited,
     /// Its monitor was killed: nobody knows how it ended.
@@ -37,12 +40,21 @@ pub struct ContainerView {
     pub exit: Option<ExitRecord>,
     /// Size of the writable layer, when asked for.
     pub size_bytes: Option<u64>,
+    /// Whom the kernel killed for memory, when the exit record says that it did.
+    pub oom: Option<OomRecord>,
+    /// Of a container that is probed, while it runs.
+    pub health: Option<HealthStatus>,
 }
 
 impl ContainerView {
     /// Its command runs, or would if it were not frozen.
     pub fn is_alive(&self) -> bool {
         matches!(self.state, State::Running | State::Paused)
+    }
+
+    /// It is alive, or will be soon: what `ps` shows without `-a`.
+    pub fn is_up(&self) -> bool {
+        self.is_alive() || self.state == State::Restarting
     }
 }
 

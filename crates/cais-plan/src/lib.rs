@@ -11,6 +11,7 @@
 #[cfg(feature = "writer")]
 extern crate alloc;
 
+pub mod errand;
 pub mod field;
 pub mod passwd;
 pub mod setup;

@@ -30,6 +30,8 @@ struct Setup {
     join_flags: u64,
     /// The starter's end of the attach stream, or -1.
     owner_fd: i32,
+    /// The lock of the run, or -1; held by being open.
+    lock_fd: i32,
     /// Listening control socket, or -1.
     listen_fd: i32,
     /// Log file opened for appending, or -1.
@@ -50,8 +52,18 @@ struct Setup {
     rows: u32,
     /// Columns of the terminal at the start.
     cols: u32,
-    /// Program and arguments spawned after the exit unless the owner takes care; empty = none.
-    cleanup: Strings<'a>,
+    /// The main program, its first arguments and at last the container's id; one of [`crate::errand`]'s words goes before
+    /// the id. Empty = there is nobody to call.
+    program: Strings<'a>,
+    /// Environment of the main program.
+    environment: Strings<'a>,
+    /// After the end the main program says whether there is another run, and when: the starter does not clean up, and the
+    /// monitor stays until it knows.
+    stays: bool,
+    /// Time from one probe of the container's health to the next, 0 = there are no probes.
+    probe_ms: u64,
+    /// The same until the first probe that succeeds.
+    first_probe_ms: u64,
 }
 }
 
@@ -69,6 +81,7 @@ impl Setup<'_> {
         join_pid_fd: -1,
         join_flags: 0,
         owner_fd: -1,
+        lock_fd: -1,
         listen_fd: -1,
         log_fd: -1,
         exit_dir_fd: -1,
@@ -79,7 +92,11 @@ impl Setup<'_> {
         stdin_once: false,
         rows: 0,
         cols: 0,
-        cleanup: Strings(&[]),
+        program: Strings(&[]),
+        environment: Strings(&[]),
+        stays: false,
+        probe_ms: 0,
+        first_probe_ms: 0,
     };
 }
 

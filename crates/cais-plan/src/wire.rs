@@ -31,6 +31,8 @@ pub const QUERY: u8 = b'Q';
 pub const OWN: u8 = b'O';
 /// The owner has done what comes after the exit: the shim may go.
 pub const DONE: u8 = b'D';
+/// After the end: there is another run. Payload: milliseconds until then. Void after [`DONE`].
+pub const AGAIN: u8 = b'R';
 /// Send [`EXITED`] when the command has ended, nothing else.
 pub const WAIT: u8 = b'T';
 

@@ -61,6 +61,7 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
         // What only the monitor needs must not reach the container, not even until the exec.
         for fd in [
             setup.owner_fd,
+            setup.lock_fd,
             setup.listen_fd,
             setup.log_fd,
             setup.exit_dir_fd,

@@ -7,6 +7,7 @@
 #![no_std]
 #![allow(unsafe_code)]
 
+pub mod aftermath;
 pub mod bind;
 pub mod bundle;
 pub mod child;
@@ -15,6 +16,7 @@ pub mod confine;
 pub mod copy;
 pub mod creds;
 pub mod directory;
+pub mod errand;
 pub mod filesystem;
 pub mod hook;
 pub mod init;
@@ -27,7 +29,9 @@ pub mod monitor;
 pub mod mounts;
 pub mod node;
 pub mod peer;
+pub mod probe;
 pub mod procfs;
+pub mod report;
 pub mod root;
 pub mod signals;
 pub mod stdio;

@@ -2,22 +2,27 @@
 //!
 //! Output is read only when the last piece has reached the log and every attached client: a slow reader slows the
 //! container down, memory stays bounded, nothing is lost. After the end the exit record is written before anybody is
-//! told; then an owner that is still connected cleans up, or the main program is spawned to do so.
+//! told; then an owner that is still connected cleans up, or the main program is called to do so. When there may be
+//! another run, the monitor stays until the main program has said so and the time has come: who ends the wait is a client.
 
 use cais_plan::wire::{self, PACKET_BYTES};
 use cais_plan::{Plan, Setup};
 
+use crate::aftermath::Aftermath;
 use crate::init;
 use crate::input::Input;
 use crate::launch::{Launched, launch};
-use crate::line::Line;
 use crate::log::Log;
+use crate::probe::Probe;
+use crate::report;
 use crate::sys::{self, POLLIN, POLLOUT, PollFd};
 
 /// Clients at one time; further ones are refused by closing.
 const CLIENTS: usize = 24;
 /// Bytes of one piece of output.
 const PIECE: usize = PACKET_BYTES - 1;
+/// Descriptors in the poll before those of the clients.
+const FIXED: usize = 7;
 /// After the end a client other than the owner has this long to take what is left.
 const PATIENCE_MS: i32 = 5000;
 
@@ -28,6 +33,8 @@ struct Client {
     attached: bool,
     /// Gives input.
     stdin: bool,
+    /// Started the container: the input may end with it.
+    starter: bool,
     /// Does what comes after the exit.
     owner: bool,
     /// Wants to hear of the exit.
@@ -36,8 +43,15 @@ struct Client {
     exit_due: bool,
 }
 
-const NOBODY: Client =
-    Client { fd: -1, attached: false, stdin: false, owner: false, waits: false, exit_due: false };
+const NOBODY: Client = Client {
+    fd: -1,
+    attached: false,
+    stdin: false,
+    starter: false,
+    owner: false,
+    waits: false,
+    exit_due: false,
+};
 
 /// One of the command's outputs, with the piece that is on its way to the clients.
 struct Output {
@@ -61,8 +75,8 @@ struct Monitor<'a> {
     started_ns: u64,
     status: Option<i32>,
     reported: bool,
-    done: bool,
-    abandoned: bool,
+    aftermath: Aftermath<'a>,
+    probe: Probe<'a>,
 }
 
 /// Launches the plan and stays until everything is told; returns the shim's exit status.
@@ -116,15 +130,16 @@ impl<'a> Monitor<'a> {
             started_ns: launched.started_ns,
             status: None,
             reported: false,
-            done: false,
-            abandoned: false,
+            aftermath: Aftermath::new(setup),
+            probe: Probe::new(setup),
         };
         if setup.owner_fd >= 0 {
             monitor.clients[0] = Client {
                 fd: setup.owner_fd,
                 attached: setup.attached,
                 stdin: setup.attached && setup.stdin,
-                owner: setup.attached,
+                starter: true,
+                owner: setup.attached && !setup.stays,
                 waits: setup.attached,
                 exit_due: false,
             };
@@ -140,10 +155,12 @@ impl<'a> Monitor<'a> {
     /// The loop. Descriptors that wait for something else are -1, which poll(2) ignores.
     fn watch(&mut self) -> i32 {
         loop {
-            let mut fds = [PollFd { fd: -1, events: POLLIN, revents: 0 }; 5 + CLIENTS];
+            let mut fds = [PollFd { fd: -1, events: POLLIN, revents: 0 }; FIXED + CLIENTS];
             self.fill(&mut fds);
-            let timeout = if self.status.is_some() && !self.reported { PATIENCE_MS } else { -1 };
-            if let Ok(0) = sys::poll(&mut fds, timeout) {
+            let timeout = self.timeout();
+            if let Ok(0) = sys::poll(&mut fds, timeout)
+                && self.is_telling()
+            {
                 self.drop_slow_clients();
             }
             if fds[0].revents != 0 {
@@ -152,7 +169,7 @@ impl<'a> Monitor<'a> {
             if fds[1].revents != 0 {
                 self.accept();
             }
-            for (index, fd) in fds[5..].iter().enumerate() {
+            for (index, fd) in fds[FIXED..].iter().enumerate() {
                 if fd.revents != 0 {
                     self.serve(index, fd.revents);
                 }
@@ -168,13 +185,37 @@ impl<'a> Monitor<'a> {
             if self.status.is_some() && !self.reported {
                 self.drain();
             }
-            if self.reported && !self.someone_cleans() {
-                return self.leave();
+            if fds[5].revents != 0 {
+                self.aftermath.heard();
+            }
+            if self.status.is_none() {
+                self.probe.go_on(fds[6].revents != 0);
+            }
+            if self.reported
+                && !self.someone_cleans()
+                && let Some(status) = self.aftermath.go_on()
+            {
+                return status;
             }
         }
     }
 
-    fn fill(&self, fds: &mut [PollFd; 5 + CLIENTS]) {
+    /// Clients have something to take before the monitor may go.
+    fn is_telling(&self) -> bool {
+        self.status.is_some() && (!self.reported || self.clients.iter().any(|c| c.fd >= 0 && c.exit_due))
+    }
+
+    /// Until when the loop may sleep; -1 for ever, which is the rule.
+    fn timeout(&self) -> i32 {
+        if self.is_telling() {
+            return PATIENCE_MS;
+        }
+        let deadline = if self.status.is_none() { self.probe.deadline() } else { self.aftermath.deadline() };
+        let Some(deadline) = deadline else { return -1 };
+        deadline.saturating_sub(sys::monotonic_ms()).min(i32::MAX as u64) as i32
+    }
+
+    fn fill(&self, fds: &mut [PollFd; FIXED + CLIENTS]) {
         if self.status.is_none() {
             fds[0].fd = self.pidfd;
         }
@@ -187,9 +228,13 @@ impl<'a> Monitor<'a> {
         if self.input.is_pending() {
             fds[4] = PollFd { fd: self.input.descriptor(), events: POLLOUT, revents: 0 };
         }
+        fds[5].fd = self.aftermath.pidfd();
+        if self.status.is_none() {
+            fds[6].fd = self.probe.pidfd();
+        }
         let pending = self.outputs[0].pending | self.outputs[1].pending;
         for (index, client) in self.clients.iter().enumerate() {
-            let fd = &mut fds[5 + index];
+            let fd = &mut fds[FIXED + index];
             fd.fd = client.fd;
             fd.events = 0;
             if pending >> index & 1 == 1 || client.exit_due {
@@ -230,19 +275,16 @@ impl<'a> Monitor<'a> {
         for output in &mut self.outputs {
             output.pending &= !(1 << index);
         }
-        if client.owner {
-            self.abandoned = true;
-            // Who leaves a terminal by the detach keys comes back to a shell that still listens.
-            if client.stdin && self.setup.stdin_once && !self.input.is_terminal() {
-                self.end_input();
-            }
+        // Who leaves a terminal by the detach keys comes back to a shell that still listens.
+        if client.starter && client.stdin && self.setup.stdin_once && !self.input.is_terminal() {
+            self.end_input();
         }
     }
 
     fn drop_slow_clients(&mut self) {
         for index in 0..CLIENTS {
             let pending = (self.outputs[0].pending | self.outputs[1].pending) >> index & 1 == 1;
-            if pending && !self.clients[index].owner {
+            if (pending || self.clients[index].exit_due) && !self.clients[index].owner {
                 self.drop_client(index);
             }
         }
@@ -317,9 +359,10 @@ impl<'a> Monitor<'a> {
                 self.send_started(index);
             }
             wire::DONE => {
-                self.done = true;
+                self.aftermath.cancel();
                 self.clients[index].owner = false;
             }
+            wire::AGAIN if self.reported => self.aftermath.again_in(word(0)),
             _ => {}
         }
         if self.reported && matches!(kind, wire::ATTACH | wire::WAIT) {
@@ -414,7 +457,7 @@ impl<'a> Monitor<'a> {
             }
         }
         if self.outputs.iter().all(|o| o.fd < 0 && o.pending == 0) {
-            self.write_exit_record();
+            report::write(&self.setup, self.status.unwrap_or(0), self.started_ns);
             self.reported = true;
             for index in 0..CLIENTS {
                 if self.clients[index].waits {
@@ -429,7 +472,7 @@ impl<'a> Monitor<'a> {
         let mut payload = [0_u8; 12];
         payload[..4].copy_from_slice(&init::exit_code(status).to_ne_bytes());
         payload[4..8].copy_from_slice(&(status & 0x7f).to_ne_bytes());
-        payload[8..].copy_from_slice(&u32::from(self.oom_killed()).to_ne_bytes());
+        payload[8..].copy_from_slice(&u32::from(report::oom_killed(self.setup.oom_fd)).to_ne_bytes());
         match sys::send_parts(self.clients[index].fd, &[wire::EXITED], &payload) {
             Ok(_) => self.clients[index].exit_due = false,
             // It still reads the last output.
@@ -438,63 +481,7 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// The cgroup counts a kill for memory.
-    fn oom_killed(&self) -> bool {
-        let mut text = [0_u8; 512];
-        let Ok(n) = sys::pread(self.setup.oom_fd, &mut text, 0) else { return false };
-        text[..n]
-            .split(|b| *b == b'\n')
-            .filter_map(|line| line.strip_prefix(b"oom_kill "))
-            .any(|count| count != b"0")
-    }
-
-    /// `code=0 signal=0 oom=0 started=… finished=…`, beside and renamed: never half there.
-    fn write_exit_record(&self) {
-        if self.setup.exit_dir_fd < 0 {
-            return;
-        }
-        let status = self.status.unwrap_or(0);
-        let mut line = Line::new();
-        line.field(b"code=", init::exit_code(status) as u64);
-        line.field(b" signal=", (status & 0x7f) as u64);
-        line.field(b" oom=", u64::from(self.oom_killed()));
-        line.field(b" started=", self.started_ns);
-        line.field(b" finished=", sys::now_ns());
-        line.put(b"\n");
-        let (temporary, name) = (c"exit.new".to_bytes(), c"exit".to_bytes());
-        let dir = self.setup.exit_dir_fd;
-        let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_TRUNC;
-        let Ok(fd) = sys::openat(dir, temporary, flags, 0o600) else { return };
-        let written = sys::write_all(fd, line.text());
-        sys::close(fd);
-        if written.is_ok() {
-            let _ = sys::renameat(dir, temporary, name);
-        }
-    }
-
     fn someone_cleans(&self) -> bool {
         self.clients.iter().any(|c| c.fd >= 0 && (c.owner || c.exit_due))
-    }
-
-    /// Nobody is left who cleans up: spawns the main program for it, unless an owner said that it is done.
-    fn leave(&self) -> i32 {
-        if self.done || self.setup.cleanup.is_empty() {
-            return 0;
-        }
-        let Some(path) = self.setup.cleanup.iter().next() else { return 0 };
-        let mut argv = [core::ptr::null::<u8>(); 16];
-        for (place, argument) in argv[..15].iter_mut().zip(self.setup.cleanup.iter()) {
-            *place = argument.as_ptr();
-        }
-        let environment = [core::ptr::null::<u8>()];
-        crate::signals::reset();
-        let null = sys::open(c"/dev/null".to_bytes(), sys::O_RDWR).unwrap_or(-1);
-        for fd in 0..3 {
-            let _ = sys::dup_to(null, fd);
-        }
-        // The lock goes with this process: the cleaner is the same process, so the container stays "ending" till then.
-        let _ = sys::cloexec_from(3);
-        let _ = sys::execve(path, argv.as_ptr(), environment.as_ptr());
-        1
     }
 }

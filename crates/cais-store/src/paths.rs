@@ -8,9 +8,10 @@
 //! root/layers/<diff_id hex>/implied   directories that its tar has no entry for, if any, separated by NUL
 //! root/images/<image id hex>.json     all that `run` and `inspect` need of an image
 //! root/refs/<escaped reference>       image id and reference, one line each
-//! root/containers/<64 hex>/…          record.json, exit, log, hosts, hostname, resolv.conf, upper/, work/
+//! root/containers/<64 hex>/…          record.json, exit, restart.json, health.json, log, hosts, …
 //! root/names/<name>                   symlink whose text is the id of the container of that name
 //! root/volumes/<name>/…               volume.json, _data/
+//! root/events/                        what happened, a line of JSON each: `now`, and older files by number
 //! root/ingest/                        what is on its way in; only files whose lock is held mean anything
 //! root/trash/                         what is on its way out
 //! root/gc.lock                        shared: something is being made reachable; exclusive: mark and rename
@@ -138,6 +139,36 @@ impl Paths {
         self.container(id).join("exit")
     }
 
+    /// What its restart policy remembers.
+    pub(crate) fn container_restart(&self, id: &str) -> PathBuf {
+        self.container(id).join("restart.json")
+    }
+
+    /// Is there when somebody wants it to be down.
+    pub(crate) fn container_stopped(&self, id: &str) -> PathBuf {
+        self.container(id).join("stopped")
+    }
+
+    /// Is there when it ends because it is unhealthy.
+    pub(crate) fn container_unhealthy(&self, id: &str) -> PathBuf {
+        self.container(id).join("unhealthy")
+    }
+
+    /// Whom the kernel killed for memory in the last run that it did so.
+    pub(crate) fn container_oom(&self, id: &str) -> PathBuf {
+        self.container(id).join("oom.json")
+    }
+
+    /// Its health.
+    pub(crate) fn container_health(&self, id: &str) -> PathBuf {
+        self.container(id).join("health.json")
+    }
+
+    /// Held by who changes its health.
+    pub(crate) fn container_health_lock(&self, id: &str) -> PathBuf {
+        self.container(id).join("health.lock")
+    }
+
     /// Its log.
     pub fn container_log(&self, id: &str) -> PathBuf {
         self.container(id).join("log")
@@ -190,6 +221,11 @@ impl Paths {
         self.volume(name).join(VOLUME_DATA)
     }
 
+    /// Where events lie.
+    pub(crate) fn events(&self) -> PathBuf {
+        self.root.join("events")
+    }
+
     pub(crate) fn ingest(&self) -> PathBuf {
         self.root.join("ingest")
     }
@@ -231,6 +267,11 @@ impl Paths {
     /// The shim's socket.
     pub fn run_ctl(&self, id: &str) -> PathBuf {
         self.run_container(id).join("ctl")
+    }
+
+    /// Made by who reports the end of the run, once.
+    pub(crate) fn run_ended(&self, id: &str) -> PathBuf {
+        self.run_container(id).join("ended")
     }
 
     /// Facts of the present run.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 
-use cais_oci::Digest;
+use cais_oci::{Digest, Healthcheck};
 use serde::{Deserialize, Serialize};
 
 /// What a door asks for: the one request type of `run` and `create`.
@@ -94,6 +94,10 @@ pub struct ContainerRequest {
     pub log: LogDriver,
     /// Remove the container when it ends.
     pub auto_remove: bool,
+    /// Whether it runs again when it has ended.
+    pub restart: RestartPolicy,
+    /// How its health is probed; what is not said is the image's.
+    pub health: HealthRequest,
     /// `os/arch[/variant]`.
     pub platform: Option<String>,
     /// When to pull.
@@ -108,6 +112,64 @@ pub struct ContainerRequest {
     /// Rows and columns of the caller's terminal; of this call, not of the container.
     #[serde(skip)]
     pub terminal_size: Option<(u16, u16)>,
+}
+
+/// Whether a container runs again when it has ended (`--restart`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Never.
+    #[default]
+    No,
+    /// When it has failed.
+    OnFailure {
+        /// So many times in a row at most; 0 = without limit.
+        max_retries: u32,
+    },
+    /// Whatever its exit code.
+    Always,
+    /// As always, unless it was stopped by hand: then not at the next boot either.
+    UnlessStopped,
+}
+
+impl RestartPolicy {
+    /// Docker's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RestartPolicy::No => "no",
+            RestartPolicy::OnFailure { .. } => "on-failure",
+            RestartPolicy::Always => "always",
+            RestartPolicy::UnlessStopped => "unless-stopped",
+        }
+    }
+}
+
+/// `--health-*` and `--no-healthcheck`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthRequest {
+    /// No probes, whatever the image says.
+    pub disabled: bool,
+    /// Fields that are zero or empty are the image's.
+    pub check: Healthcheck,
+    /// What is done with a container that has become unhealthy.
+    pub on_failure: HealthAction,
+}
+
+/// What is done with a container that has become unhealthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthAction {
+    /// It is shown.
+    #[default]
+    None,
+    /// It is killed; what comes then is the restart policy's.
+    Kill,
+    /// It is stopped and runs again.
+    Restart,
+    /// It is stopped, and stays so.
+    Stop,
 }
 
 /// Where a container's output is kept, beside what goes to who is attached.
@@ -369,6 +431,18 @@ pub struct ContainerRecord {
     pub network: NetworkRequest,
     /// Effective host name.
     pub hostname: String,
+    /// How its health is probed: image's and request's; `None` when it is not.
+    #[serde(default)]
+    pub health: Option<Healthcheck>,
+}
+
+impl ContainerRecord {
+    /// Its end need not be the last word: a policy or its health may ask for another run.
+    #[must_use]
+    pub fn may_run_again(&self) -> bool {
+        let health = self.health.is_some() && self.request.health.on_failure == HealthAction::Restart;
+        health || self.request.restart != RestartPolicy::No
+    }
 }
 
 /// A mount of a record.
@@ -407,6 +481,8 @@ pub struct RunFacts {
     pub host_link: String,
     /// Ports with host ports chosen.
     pub ports: Vec<PublishedPort>,
+    /// The run has ended and was taken down; its monitor waits for the time of the next one.
+    pub restarting: bool,
 }
 
 /// A published port in force.
@@ -420,6 +496,18 @@ pub struct PublishedPort {
     pub container_port: u16,
     /// tcp or udp.
     pub protocol: Protocol,
+}
+
+/// Whom the kernel killed for memory; keys as `inspect` shows them. Written by who tells the end of the run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct OomRecord {
+    /// Name of the process; empty when the kernel's log does not tell (any more).
+    pub victim: String,
+    /// Its pid as the host saw it, 0 likewise.
+    pub victim_pid: i32,
+    /// Limit of the container's memory; `None` when it had none of its own.
+    pub limit_bytes: Option<i64>,
 }
 
 /// How a run ended; written by the shim as one line of `key=value` words, see [`crate::run_state`].

@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use crate::Store;
 use crate::error::{Result, StoreError};
 use crate::files::{self, Durability, Lock};
-use crate::record::{ExitRecord, RunFacts};
+use crate::record::{ExitRecord, OomRecord, RunFacts};
 
 /// The right to let a container stand still; see [`Store::begin_pause`].
 #[derive(Debug)]
@@ -68,9 +68,26 @@ impl Store {
             if is_at(&lock, &path)? {
                 files::remove_file(&self.paths().run_facts(id))?;
                 files::remove_file(&self.paths().run_ctl(id))?;
+                files::remove_file(&self.paths().run_ended(id))?;
                 return Ok(lock);
             }
         }
+    }
+
+    /// As [`Store::take_run_lock`], with the lock that the monitor of the run before has left us at a descriptor. The facts
+    /// of that run stay until there are new ones.
+    ///
+    /// # Errors
+    /// When the descriptor is not that lock.
+    pub fn inherit_run_lock(&self, id: &str, number: i32) -> Result<OfdLock> {
+        let path = self.paths().run_lock(id);
+        let lock = OfdLock::inherited(number).map_err(StoreError::io("lock", &path))?;
+        if !is_at(&lock, &path)? {
+            return Err(StoreError::Running { id: id.to_owned() });
+        }
+        files::remove_file(&self.paths().run_ctl(id))?;
+        files::remove_file(&self.paths().run_ended(id))?;
+        Ok(lock)
     }
 
     /// Whether somebody holds the lock of this container's run.
@@ -118,6 +135,22 @@ impl Store {
         }
     }
 
+    /// Whom the kernel killed for memory; means something beside an exit record that says that it did.
+    ///
+    /// # Errors
+    /// When the file is damaged or unreadable.
+    pub fn read_oom(&self, id: &str) -> Result<Option<OomRecord>> {
+        files::read_json(&self.paths().container_oom(id))
+    }
+
+    /// Writes down whom the kernel killed for memory.
+    ///
+    /// # Errors
+    /// When the container's directory is not writable.
+    pub fn write_oom(&self, id: &str, oom: &OomRecord) -> Result<()> {
+        files::write_json(&self.paths().container_oom(id), oom, Durability::Volatile)
+    }
+
     /// Writes the exit record of a run whose monitor cannot do it: one that never began, or that lost its monitor.
     ///
     /// # Errors
@@ -132,6 +165,13 @@ impl Store {
             "code={code} signal={signal} oom={oom} started={started} finished={finished}\nerror={error}\n"
         );
         files::write_atomic(&self.paths().container_exit(id), text.as_bytes(), Durability::Volatile)
+    }
+
+    /// Of all who learn of the end of a run, one is to report it: true for the first. False when it was taken down.
+    #[must_use]
+    pub fn claim_end(&self, id: &str) -> bool {
+        let path = self.paths().run_ended(id);
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).is_ok()
     }
 
     /// The lock of a run that has ended, for whoever takes it down; `None` when somebody holds it.

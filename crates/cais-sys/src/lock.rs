@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// A held write lock on a whole file; given up when the last descriptor of its open file description closes.
 #[derive(Debug)]
@@ -40,6 +40,24 @@ impl OfdLock {
             Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The file with which this program was started at a descriptor of that number, and the lock on it: its own already,
+    /// or free. The number itself is left alone, but does not outlive an exec.
+    ///
+    /// # Errors
+    /// `EBADF` when there is none; `WouldBlock` when somebody else holds the lock.
+    pub fn inherited(number: RawFd) -> io::Result<OfdLock> {
+        // SAFETY: fcntl(2) on a number: what it does to a descriptor that is not ours is to copy it.
+        let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+        if copy < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: fresh, so nobody else owns it.
+        let file = File::from(unsafe { OwnedFd::from_raw_fd(copy) });
+        // SAFETY: as above; that the flag is set harms nobody in this process.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+        OfdLock::try_take(file)?.ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 
     /// The locked file.

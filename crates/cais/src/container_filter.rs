@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use cais_engine::Engine;
-use cais_engine::view::{ContainerView, State};
+use cais_engine::view::{ContainerView, HealthStatus, State};
 use cais_oci::Digest;
 use jiff::Timestamp;
 use regex_lite::Regex;
@@ -17,7 +17,8 @@ const KNOWN: [&str; 14] = [
     "expose", "before", "since", "health",
 ];
 
-const STATES: [State; 5] = [State::Created, State::Running, State::Paused, State::Exited, State::Dead];
+const STATES: [State; 6] =
+    [State::Created, State::Running, State::Paused, State::Restarting, State::Exited, State::Dead];
 
 /// Filters with everything looked up that a single container cannot tell.
 pub struct ContainerFilter {
@@ -71,7 +72,9 @@ impl ContainerFilter {
         let names = names.collect::<Result<_, _>>()?;
         let state = |text: &String| {
             let known = STATES.into_iter().find(|state| state_word(*state) == text.to_ascii_lowercase());
-            known.ok_or_else(|| bad("status", text, "use created, running, paused, exited or dead"))
+            known.ok_or_else(|| {
+                bad("status", text, "use created, running, paused, restarting, exited or dead")
+            })
         };
         let states = filters.values("status").iter().map(state).collect::<Result<_, _>>()?;
         let code = |text: &String| text.parse().map_err(|_| bad("exited", text, "is not an exit code"));
@@ -132,7 +135,7 @@ impl ContainerFilter {
                 })
             })
             && self.filters.any("network", |wanted| network(&record.network) == *wanted)
-            && self.filters.any("health", |wanted| wanted == "none")
+            && self.filters.any("health", |wanted| wanted == view.health.map_or("none", HealthStatus::word))
             && self.filters.any("publish", |wanted| published(view, wanted))
             && self.filters.any("expose", |wanted| exposed(view, wanted))
             && self.before.iter().all(|limit| created.is_some_and(|created| created < *limit))

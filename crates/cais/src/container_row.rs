@@ -1,6 +1,6 @@
 //! A container as a row of `ps`, and the filters of `ps`.
 
-use cais_engine::view::{ContainerView, State};
+use cais_engine::view::{ContainerView, HealthStatus, State};
 use cais_engine::{MountKind, NetworkRequest, Protocol};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -96,6 +96,7 @@ pub fn state_word(state: State) -> &'static str {
         State::Created => "created",
         State::Running => "running",
         State::Paused => "paused",
+        State::Restarting => "restarting",
         State::Exited => "exited",
         State::Dead => "dead",
     }
@@ -157,14 +158,48 @@ fn status(view: &ContainerView, now: Timestamp) -> String {
         let started = view.run.as_ref().and_then(|run| run.started.parse::<Timestamp>().ok());
         started.map_or("Up".into(), |time| format!("Up {}", time::human_duration(now.duration_since(time))))
     };
+    let health = match view.health {
+        None => "",
+        Some(HealthStatus::Starting) => " (health: starting)",
+        Some(HealthStatus::Healthy) => " (healthy)",
+        Some(HealthStatus::Unhealthy) => " (unhealthy)",
+    };
     match (view.state, &view.exit) {
         (State::Created, _) => "Created".into(),
-        (State::Running, _) => up(),
+        (State::Running, _) => up() + health,
+        (State::Restarting, Some(exit)) => {
+            format!("Restarting ({}) {}", exit.code, time::ago(&exit.finished, now))
+        }
+        (State::Restarting, None) => "Restarting".into(),
         (State::Paused, _) => format!("{} (Paused)", up()),
-        (State::Exited, Some(exit)) => format!("Exited ({}) {}", exit.code, time::ago(&exit.finished, now)),
+        (State::Exited, Some(exit)) => {
+            format!("Exited ({}) {}{}", exit.code, time::ago(&exit.finished, now), oom(view))
+        }
         (State::Exited, None) => "Exited".into(),
         (State::Dead, _) => "Dead".into(),
     }
+}
+
+/// What the kernel killed for memory, and at which limit.
+fn oom(view: &ContainerView) -> String {
+    let Some(oom) = &view.oom else { return String::new() };
+    let victim = if oom.victim.is_empty() { String::new() } else { format!(" killed {}", oom.victim) };
+    let limit = oom.limit_bytes.and_then(|limit| u64::try_from(limit).ok());
+    let limit = limit.map(|limit| format!(" at {}", binary_size(limit))).unwrap_or_default();
+    format!(" (OOM{victim}{limit})")
+}
+
+/// A limit as it is given: `64MiB`, `1.5GiB`.
+fn binary_size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1024.0 && unit + 1 < UNITS.len() {
+        size /= 1024.0;
+        unit += 1;
+    }
+    let digits = format!("{size:.2}");
+    format!("{}{}", digits.trim_end_matches('0').trim_end_matches('.'), UNITS[unit])
 }
 
 /// A port as `ps` shows it: published at an address, or merely exposed.
@@ -236,7 +271,9 @@ fn port_group((ip, protocol): &(Option<String>, String), first: u16, last: u16) 
 pub mod tests {
     use std::collections::BTreeMap;
 
-    use cais_engine::{ContainerRecord, ContainerRequest, ExitRecord, MountRecord, PublishedPort, RunFacts};
+    use cais_engine::{
+        ContainerRecord, ContainerRequest, ExitRecord, MountRecord, OomRecord, PublishedPort, RunFacts,
+    };
 
     use super::*;
 
@@ -263,6 +300,7 @@ pub mod tests {
             exposed: vec!["80/tcp".into(), "443/tcp".into()],
             network: NetworkRequest::Bridge,
             hostname: "web".into(),
+            health: None,
         };
         let port = |host_port, container_port| PublishedPort {
             host_ip: None,
@@ -282,6 +320,8 @@ pub mod tests {
             run: (state == State::Running).then_some(run),
             exit: (state == State::Exited).then_some(exit),
             size_bytes: None,
+            oom: None,
+            health: None,
         }
     }
 
@@ -320,6 +360,17 @@ pub mod tests {
         assert_eq!(field(&exited, true, "Status"), "Exited (3) 30 seconds ago");
         assert_eq!(field(&exited, true, "Ports"), "");
         assert_eq!(field(&view(State::Created), true, "Status"), "Created");
+        let mut probed = view(State::Running);
+        probed.health = Some(HealthStatus::Healthy);
+        assert_eq!(field(&probed, true, "Status"), "Up About a minute (healthy)");
+        let mut hungry = view(State::Exited);
+        let limit_bytes = Some(64 << 20);
+        hungry.oom = Some(OomRecord { victim: "java".into(), victim_pid: 7, limit_bytes });
+        assert_eq!(field(&hungry, true, "Status"), "Exited (3) 30 seconds ago (OOM killed java at 64MiB)");
+        hungry.oom = Some(OomRecord::default());
+        assert_eq!(field(&hungry, true, "Status"), "Exited (3) 30 seconds ago (OOM)");
+        let waiting = ContainerView { state: State::Restarting, ..view(State::Exited) };
+        assert_eq!(field(&waiting, true, "Status"), "Restarting (3) 30 seconds ago");
         let mut by_digest = view(State::Exited);
         by_digest.record.image_name = format!("nginx@{}", cais_oci::Digest::sha256(b"y"));
         assert_eq!(field(&by_digest, true, "Image"), "nginx");

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use crate::failure::Failure;
 use crate::spec::Spec;
 use crate::surroundings::Globals;
-use crate::verb::table::{CLEANUP, COMMANDS};
+use crate::verb::table::{COMMANDS, HIDDEN};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub enum Errand {
 }
 
 /// Words with commands below them.
-const MANAGEMENT: [&str; 4] = ["container", "image", "volume", "system"];
+const MANAGEMENT: [&str; 5] = ["container", "image", "volume", "system", "healthcheck"];
 
 /// Global flags of docker and podman that are refused, those with a value first.
 const REFUSED_VALUED: [(&str, &str); 12] = [
@@ -107,8 +107,8 @@ fn find(argv: Vec<OsString>) -> Result<Errand, Failure> {
     let mut rest = argv.into_iter();
     let Some(first) = rest.next() else { return Ok(Errand::Help) };
     let first = first.to_string_lossy().into_owned();
-    if first == CLEANUP.name() {
-        return Ok(Errand::Command { spec: &CLEANUP, words: first, argv: rest.collect() });
+    if let Some(spec) = HIDDEN.iter().find(|spec| spec.name() == first) {
+        return Ok(Errand::Command { spec, words: first, argv: rest.collect() });
     }
     if first == "help" {
         let mut argv: Vec<OsString> = rest.collect();
@@ -211,6 +211,7 @@ mod tests {
             ("--help", "Help"),
             ("-v", "Version"),
             ("__cleanup x", "__cleanup|__cleanup|[\"x\"]"),
+            ("__probe x", "__probe|__probe|[\"x\"]"),
         ];
         for (line, expected) in cases {
             assert_eq!(errand(line).1, expected, "{line}");

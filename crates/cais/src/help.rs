@@ -38,6 +38,8 @@ Containers (also: cais container COMMAND):
   update    Change limits and variables of containers
   rename    Give a container another name
   container clone | exists | prune
+  healthcheck run
+            Probe a container's health now
 
 Images (also: cais image COMMAND):
   pull      Fetch an image from a registry
@@ -54,6 +56,7 @@ Volumes:
   volume create | ls | inspect | rm | prune
 
 System:
+  events    Show what happens to containers, images and volumes
   info      Show what this machine offers and what is stored
   version   Show versions
   system df | prune

@@ -1,7 +1,7 @@
 //! `cais`: what is typed becomes a request to the engine, what the engine answers becomes text and an exit code.
 //!
 //! Glue only: parsing, formatting and the terminal are here, containers are not. The role is picked before any parser,
-//! thread or logger: an OCI runtime (the word `runtime`, or called as `cais-runtime`), the hidden word `__cleanup`, or
+//! thread or logger: an OCI runtime (the word `runtime`, or called as `cais-runtime`), a hidden word by which a monitor calls, or
 //! the command line; as `docker` or `podman` (argv\[0\]) the program is the same command line.
 
 mod attached;

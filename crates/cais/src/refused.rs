@@ -24,11 +24,11 @@ const fn switch(long: &'static str, reason: &'static str) -> Refused {
     Refused { long, valued: false, harmless: &["false"], reason }
 }
 
-const HEALTH: &str = "health checks are not supported yet";
 const NAMESPACES: &str = "choosing another namespace of this kind is not supported yet";
 const ADDRESS: &str = "fixed addresses need user-defined networks, which are not supported yet";
 const LIMIT: &str = "this limit is not supported yet";
 const RESTART: &str = "restart policies are not supported yet; a container stays down when it ends";
+const HEALTH: &str = "the health check of a container is set when it is created; create it anew";
 const DEVICE_RATE: &str = "per-device limits are not supported yet";
 
 /// Of `run` and `create`.
@@ -57,15 +57,12 @@ pub const CONTAINER: &[Refused] = &[
     valued("gidmap", &[], NAMESPACES),
     valued("gpus", &[], "GPUs are not supported yet"),
     valued("group-entry", &[], "not supported yet"),
-    valued("health-cmd", &["none", ""], HEALTH),
-    valued("health-interval", &["0", "0s"], HEALTH),
-    valued("health-log-destination", &[], HEALTH),
-    valued("health-on-failure", &["none"], HEALTH),
-    valued("health-retries", &["0"], HEALTH),
-    valued("health-start-interval", &["0", "0s"], HEALTH),
-    valued("health-start-period", &["0", "0s"], HEALTH),
-    valued("health-startup-cmd", &[], HEALTH),
-    valued("health-timeout", &["0", "0s"], HEALTH),
+    valued(
+        "health-log-destination",
+        &["local", ""],
+        "probes are kept beside the container's record: see inspect",
+    ),
+    valued("health-startup-cmd", &[], "use --health-start-period and --health-start-interval"),
     valued("hostuser", &[], "not supported yet"),
     valued("http-proxy", &["false"], "passing proxies on is not supported yet"),
     valued("image-volume", &["anonymous", "bind"], "an image's volumes are always anonymous volumes"),
@@ -83,7 +80,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("mac-address", &[], ADDRESS),
     valued("net-alias", &[], "aliases need user-defined networks, which are not supported yet"),
     valued("network-alias", &[], "aliases need user-defined networks, which are not supported yet"),
-    Refused { harmless: &["true", "false"], ..switch("no-healthcheck", HEALTH) },
     switch("no-hostname", "not supported yet"),
     switch("no-hosts", "not supported yet"),
     valued("os", &["linux"], "only linux containers run here; use --platform"),
@@ -99,7 +95,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("rdt-class", &[], LIMIT),
     switch("read-only-tmpfs", "use --tmpfs"),
     valued("requires", &[], "dependencies between containers are not supported yet"),
-    valued("restart", &["no", ""], RESTART),
     valued("retry", &[], "not supported yet"),
     valued("retry-delay", &[], "not supported yet"),
     switch("rmi", "use cais rmi after the run"),
@@ -222,11 +217,8 @@ mod tests {
 
     #[test]
     fn refuses_by_name_unless_harmless() {
-        assert_eq!(
-            objection("restart", "always").as_deref(),
-            Some("--restart: restart policies are not supported yet; a container stays down when it ends")
-        );
-        assert_eq!(objection("restart", "no"), None);
+        assert_eq!(objection("pod", "p").as_deref(), Some("--pod: pods are not supported yet"));
+        assert_eq!(objection("userns", "host"), None);
         assert_eq!(objection("ipc", "private"), None);
         assert!(objection("gpus", "all").is_some());
         assert_eq!(objection("passwd", "false"), None);

@@ -20,6 +20,9 @@ impl Engine {
         let id = self.store.resolve_container(name)?;
         let stream = self.talk(&id)?;
         stream.request(wire::ATTACH, &[u8::from(stdin)]).map_err(|e| broken(&id, e))?;
+        if let Ok(record) = self.store.load_container(&id) {
+            self.tell_container(&record, "attach", &[]);
+        }
         Ok(stream)
     }
 

@@ -213,6 +213,7 @@ impl Engine {
             return Ok(None);
         }
         Ok(Some(match facts {
+            Some(facts) if facts.restarting => "its monitor was killed while it waited to run again",
             Some(facts) if facts.pid != 0 && !has_ended => "its monitor was killed while it ran",
             Some(facts) if facts.pid == 0 => "its start was interrupted",
             _ => "has ended, but was not taken down",
@@ -231,7 +232,9 @@ impl Engine {
                 Err(error) => return Err(error.into()),
             },
         };
-        let was_running = self.store.read_facts(id)?.filter(|facts| facts.pid != 0);
+        let facts = self.store.read_facts(id)?;
+        let was_restarting = facts.as_ref().is_some_and(|facts| facts.restarting);
+        let was_running = facts.filter(|facts| facts.pid != 0);
         if let Some(facts) = was_running
             && self.store.read_exit(id)?.is_none()
             && self.store.load_container(id).is_ok()
@@ -247,6 +250,9 @@ impl Engine {
         }
         let result = self.after_exit(id);
         drop(lock);
+        if was_restarting {
+            self.take_up_again(id)?;
+        }
         result.map(|()| true)
     }
 

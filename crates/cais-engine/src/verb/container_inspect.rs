@@ -9,6 +9,7 @@ mod network_settings;
 
 use std::path::{Path, PathBuf};
 
+use cais_store::HealthState;
 use serde_json::{Map, Value, json};
 
 use crate::verb::container_size::ContainerSize;
@@ -35,6 +36,8 @@ struct Surroundings {
     work: PathBuf,
     /// When asked for.
     size: Option<ContainerSize>,
+    restarts: u32,
+    health: Option<HealthState>,
 }
 
 impl Engine {
@@ -63,6 +66,8 @@ impl Engine {
             upper: paths.container_upper(id),
             work: paths.container_work(id),
             size: if size { Some(self.container_size(record)?) } else { None },
+            restarts: self.store.read_restart(id)?.unwrap_or_default().count,
+            health: if record.health.is_some() { self.store.read_health(id)? } else { None },
         })
     }
 }
@@ -76,14 +81,14 @@ fn document(view: &ContainerView, around: &Surroundings) -> Value {
         "Created": record.created,
         "Path": record.args.first().map_or("", String::as_str),
         "Args": record.args.get(1..).unwrap_or_default(),
-        "State": state(view),
+        "State": state(view, around),
         "Image": record.image_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         "ResolvConfPath": around.resolv_conf,
         "HostnamePath": around.hostname,
         "HostsPath": around.hosts,
         "LogPath": around.log,
         "Name": format!("/{}", record.name),
-        "RestartCount": 0,
+        "RestartCount": around.restarts,
         "Driver": DRIVER,
         "Platform": "linux",
         "MountLabel": labels.as_ref().map_or("", |labels| labels.mount.as_str()),
@@ -105,11 +110,11 @@ fn document(view: &ContainerView, around: &Surroundings) -> Value {
 }
 
 /// `State`.
-fn state(view: &ContainerView) -> Value {
+fn state(view: &ContainerView, around: &Surroundings) -> Value {
     let alive = view.is_alive();
     let exit = view.exit.as_ref();
     // A created one has it from a start that failed.
-    let ended = exit.filter(|_| matches!(view.state, State::Exited | State::Created));
+    let ended = exit.filter(|_| matches!(view.state, State::Exited | State::Created | State::Restarting));
     let exit_code = match view.state {
         State::Dead => LOST_EXIT_CODE,
         _ => ended.map_or(0, |exit| exit.code),
@@ -119,11 +124,11 @@ fn state(view: &ContainerView) -> Value {
         (None, Some(exit)) => exit.started.as_str(),
         (None, None) => NO_TIME,
     };
-    json!({
+    let mut state = json!({
         "Status": view.state,
-        "Running": alive,
+        "Running": view.is_up(),
         "Paused": view.state == State::Paused,
-        "Restarting": false,
+        "Restarting": view.state == State::Restarting,
         "OOMKilled": ended.is_some_and(|exit| exit.oom_killed),
         "Dead": view.state == State::Dead,
         "Pid": view.run.as_ref().filter(|_| alive).map_or(0, |run| run.pid),
@@ -131,7 +136,15 @@ fn state(view: &ContainerView) -> Value {
         "Error": ended.map_or("", |exit| exit.error.as_str()),
         "StartedAt": time(started),
         "FinishedAt": time(exit.map_or(NO_TIME, |exit| exit.finished.as_str())),
-    })
+    });
+    if let Some(oom) = view.oom.as_ref().filter(|_| ended.is_some()) {
+        state["OOM"] = json!(oom);
+    }
+    if let Some(health) = &around.health {
+        state["Health"] =
+            json!({"Status": health.status, "FailingStreak": health.failing_streak, "Log": health.log});
+    }
+    state
 }
 
 /// An unknown time is Docker's "never".
@@ -207,6 +220,9 @@ fn config(record: &ContainerRecord) -> Value {
     config["StdinOnce"] = json!(request.interactive && !request.detach);
     config["Env"] = json!(record.env);
     config["Cmd"] = list_or_null(&record.cmd);
+    if let Some(check) = &record.health {
+        config["Healthcheck"] = json!(check);
+    }
     config["Image"] = json!(if request.image.is_empty() { &record.image_name } else { &request.image });
     config["Volumes"] = if volumes.is_empty() { Value::Null } else { keys(volumes.into_iter()) };
     config["WorkingDir"] = json!(record.workdir);
@@ -266,6 +282,7 @@ mod tests {
             exposed: vec!["80/tcp".into(), "90/udp".into()],
             network: NetworkRequest::Bridge,
             hostname: "abababababab".into(),
+            health: None,
         }
     }
 
@@ -285,6 +302,7 @@ mod tests {
                 container_port: 80,
                 protocol: Protocol::Tcp,
             }],
+            restarting: false,
         };
         let exit = ExitRecord {
             code: 137,
@@ -301,6 +319,8 @@ mod tests {
             run: (alive || state == State::Dead).then_some(run),
             exit: (state == State::Exited).then_some(exit),
             size_bytes: None,
+            oom: None,
+            health: None,
         }
     }
 

@@ -39,7 +39,7 @@ impl Engine {
             Ok::<_, Error>(found)
         })?;
         self.ask_about(&mut found);
-        found.retain(|view| all || view.is_alive());
+        found.retain(|view| all || view.is_up());
         found.sort_by(|a, b| {
             b.record.created.cmp(&a.record.created).then_with(|| a.record.id.cmp(&b.record.id))
         });
@@ -57,7 +57,7 @@ impl Engine {
                 continue;
             }
             match self.view(id, has_run_directory, locked) {
-                Ok(view) if all || view.is_alive() || is_unsure(&view) => found.push(view),
+                Ok(view) if all || view.is_up() || is_unsure(&view) => found.push(view),
                 Ok(_) | Err(StoreError::NoSuch { .. } | StoreError::Damaged { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -88,7 +88,10 @@ impl Engine {
             run.pid = pid;
             // A monitor answers until it goes, also after the end.
             view.exit = self.store.read_exit(&view.record.id).ok().flatten();
-            let signs = Signs { locked: true, run: view.run.as_ref(), exit: view.exit.as_ref() };
+            run.restarting = false;
+            let may_run_again = view.record.may_run_again();
+            let signs =
+                Signs { locked: true, run: view.run.as_ref(), exit: view.exit.as_ref(), may_run_again };
             view.state = state(&signs, |_| self.is_frozen(&view.record.id), || true);
         }
     }
@@ -113,14 +116,20 @@ impl Engine {
                 Err(StoreError::DamagedText { .. }) => None,
                 other => other?,
             };
-            let signs = Signs { locked, run: run.as_ref(), exit: exit.as_ref() };
+            let may_run_again = record.may_run_again();
+            let signs = Signs { locked, run: run.as_ref(), exit: exit.as_ref(), may_run_again };
             let state = state(&signs, |_| self.is_frozen(id), || self.has_written(id));
             // Seen as lost, it may have been started since the look at the lock.
             if state == State::Dead && self.store.is_running(id)? {
                 (has_run_directory, locked) = (true, true);
                 continue;
             }
-            return Ok(ContainerView { record, state, run, exit, size_bytes: None });
+            let alive = matches!(state, State::Running | State::Paused);
+            let probed = record.health.is_some() && alive;
+            let health = if probed { self.store.read_health(id)?.map(|health| health.status) } else { None };
+            let killed = exit.as_ref().is_some_and(|exit| exit.oom_killed);
+            let oom = if killed { self.store.read_oom(id)? } else { None };
+            return Ok(ContainerView { record, state, run, exit, size_bytes: None, oom, health });
         }
     }
 
@@ -138,6 +147,19 @@ struct Signs<'a> {
     run: Option<&'a RunFacts>,
     /// Exit record of the last run; removed before the next one begins.
     exit: Option<&'a ExitRecord>,
+    /// The record says that the end of a run need not be the end.
+    may_run_again: bool,
+}
+
+impl Signs<'_> {
+    /// The facts are those of a pause between two runs, or of the launch that ends it.
+    fn is_waiting(&self) -> bool {
+        self.run.is_some_and(|run| run.restarting)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.exit.is_some_and(|exit| !exit.started.is_empty())
+    }
 }
 
 /// The state that the signs amount to; `frozen` and `was_started` are asked only where they matter.
@@ -150,6 +172,10 @@ fn state(
 ) -> State {
     let run = signs.run.filter(|run| run.pid != 0);
     match (signs.locked, run) {
+        // Also while nobody has decided yet.
+        _ if signs.locked && signs.may_run_again && (signs.is_waiting() || signs.has_ended()) => {
+            State::Restarting
+        }
         // Docker's word for a container that has never run although somebody tried to start it.
         _ if signs.exit.is_some_and(|exit| exit.started.is_empty()) => State::Created,
         // Ended, even when its monitor still waits for someone to tidy up.
@@ -166,7 +192,11 @@ fn state(
 
 /// There is a monitor, or was, and nobody has noted what came of its launch.
 fn is_unsure(view: &ContainerView) -> bool {
-    view.state == State::Created && view.run.is_some()
+    match view.state {
+        State::Created => view.run.is_some(),
+        State::Restarting => view.exit.is_none(),
+        _ => false,
+    }
 }
 
 /// Names in a directory; none when it is not there.
@@ -192,7 +222,8 @@ mod tests {
     fn of(locked: bool, run: bool, exit: bool, frozen: bool, was_started: bool) -> State {
         let facts = RunFacts { pid: 7, ..RunFacts::default() };
         let record = ExitRecord { started: "2026-11-20T10:00:00Z".into(), ..ExitRecord::default() };
-        let signs = Signs { locked, run: run.then_some(&facts), exit: exit.then_some(&record) };
+        let (run, exit) = (run.then_some(&facts), exit.then_some(&record));
+        let signs = Signs { locked, run, exit, may_run_again: false };
         state(&signs, |_| frozen, || was_started)
     }
 
@@ -206,14 +237,22 @@ mod tests {
         assert_eq!(of(true, true, true, true, true), State::Exited, "its monitor waits for the teardown");
         assert_eq!(of(false, true, true, false, true), State::Exited, "not torn down");
         assert_eq!(of(false, false, true, false, true), State::Exited);
-        let unborn = Signs { locked: true, run: Some(&RunFacts::default()), exit: None };
+        let waiting = RunFacts { restarting: true, ..RunFacts::default() };
+        let ended = ExitRecord { started: "2026-11-20T10:00:00Z".into(), ..ExitRecord::default() };
+        let signs = Signs { locked: true, run: Some(&waiting), exit: Some(&ended), may_run_again: true };
+        assert_eq!(state(&signs, |_| false, || true), State::Restarting);
+        let signs = Signs { locked: false, ..signs };
+        assert_eq!(state(&signs, |_| false, || true), State::Exited, "its monitor was killed");
+        let facts = RunFacts::default();
+        let unborn = Signs { locked: true, run: Some(&facts), exit: None, may_run_again: false };
         assert_eq!(state(&unborn, |_| false, || true), State::Created, "the shim has not answered yet");
         assert_eq!(
             state(&Signs { locked: false, ..unborn }, |_| false, || false),
             State::Created,
             "it never will"
         );
-        let failed = Signs { locked: false, run: None, exit: Some(&ExitRecord::default()) };
+        let never = ExitRecord::default();
+        let failed = Signs { locked: false, run: None, exit: Some(&never), may_run_again: false };
         assert_eq!(state(&failed, |_| false, || true), State::Created, "it could not be started");
         assert_eq!(of(false, true, false, false, true), State::Dead, "its monitor was killed");
         assert_eq!(of(false, false, false, false, true), State::Dead, "the machine went down");

@@ -7,11 +7,12 @@ use cais_oci::{ImageConfig, ProcessConfig};
 use cais_store::{Hold, ImageRecord, Noun, check_name, random_hex, random_id};
 
 use crate::attach::short;
+use crate::health;
 use crate::progress::Progress;
 use crate::resolve::{self, signal_number};
 use crate::{
     ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, MountKind, MountRecord, MountRequest,
-    NetworkRequest, PullPolicy, Result,
+    NetworkRequest, PullPolicy, RestartPolicy, Result,
 };
 
 /// What a container is stopped by when nothing was said.
@@ -43,6 +44,12 @@ impl Engine {
         request: ContainerRequest,
         progress: &dyn Progress,
     ) -> Result<(ContainerRecord, Vec<String>)> {
+        if request.auto_remove && request.restart != RestartPolicy::No {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "conflicting options: cannot specify both --restart and --rm",
+            ));
+        }
         if let Some(name) = &request.name {
             check_name(Noun::Container, name)?;
             if !request.replace && !self.store.name_available(name)? {
@@ -71,6 +78,7 @@ impl Engine {
             let _ = self.discard(&record);
             return Err(error);
         }
+        self.tell_container(&record, "create", &[]);
         Ok((record, warnings))
     }
 
@@ -186,6 +194,7 @@ impl Engine {
             .clone()
             .or_else(|| config.stop_signal.clone().filter(|text| !text.is_empty()));
         let stop_signal = stop_signal_given.as_deref().map_or(Ok(SIGTERM), signal_number)?;
+        let health = health::resolve(&request.health, config.healthcheck.as_ref())?;
         let volumes: Vec<String> = image.map(|i| image_volumes(&i.config)).unwrap_or_default();
         let mounts = resolve::mounts(&request.mounts, &volumes)?
             .into_iter()
@@ -221,6 +230,7 @@ impl Engine {
             exposed,
             network,
             hostname,
+            health,
             id,
             request,
         })
@@ -280,10 +290,14 @@ impl Engine {
     /// Makes the record's volumes that are missing and copies the image's content into those that are empty.
     fn make_volumes(&self, record: &ContainerRecord, image: Option<&ImageRecord>) -> Result<()> {
         for mount in record.mounts.iter().filter(|m| m.request.kind == MountKind::Volume) {
-            if mount.anonymous {
+            let fresh = if mount.anonymous {
                 self.store.create_anonymous_volume(&mount.volume)?;
+                true
             } else {
-                self.store.create_volume(Some(&mount.volume), Default::default(), Default::default())?;
+                self.store.create_volume(Some(&mount.volume), Default::default(), Default::default())?.1
+            };
+            if fresh {
+                self.tell("volume", "create", &mount.volume, &[("driver", "local")]);
             }
             let fresh = !mount.request.no_copy && self.store.volume_is_empty(&mount.volume)?;
             if let (true, Some(image)) = (fresh, image) {
@@ -296,7 +310,9 @@ impl Engine {
     pub(crate) fn remove_anonymous_volumes(&self, record: &ContainerRecord) {
         for mount in record.mounts.iter().filter(|m| m.anonymous && !m.volume.is_empty()) {
             // Another container may use it by now (`--volumes-from` style sharing by name): then it stays.
-            let _ = self.store.remove_volume_of(&mount.volume, &record.id);
+            if self.store.remove_volume_of(&mount.volume, &record.id).is_ok() {
+                self.tell("volume", "destroy", &mount.volume, &[("driver", "local")]);
+            }
         }
     }
 

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use cais_plan::Setup;
 use cais_runtime::launch::{ExecLaunch, Process};
 use cais_runtime::plan;
+use cais_store::random_hex;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::assemble::{capabilities, process};
@@ -53,14 +54,36 @@ impl Engine {
         if request.args.is_empty() {
             return Err(Error::new(ErrorKind::Invalid, "exec needs a command"));
         }
-        let pidfd = self.init_pidfd(&id)?;
-        let set_groups = self.may_set_groups(&id)?;
-        let group = Group::open(self, &id)?;
+        let words = request.args.join(" ");
+        let exec_id = random_hex(32);
+        let event = |action: &str| {
+            self.tell_container(&record, &format!("{action}: {words}"), &[("execID", &exec_id)]);
+        };
+        let mut stream = self.exec_unheard(&record, request)?;
+        event("exec_create");
+        event("exec_start");
+        if request.detach {
+            return Ok(None);
+        }
+        stream.tell_exec(self.clone(), record, exec_id);
+        Ok(Some(stream))
+    }
+
+    /// As [`Engine::exec`], and nobody is told.
+    pub(crate) fn exec_unheard(
+        &self,
+        record: &ContainerRecord,
+        request: &ExecRequest,
+    ) -> Result<AttachStream> {
+        let id = record.id.as_str();
+        let pidfd = self.init_pidfd(id)?;
+        let set_groups = self.may_set_groups(id)?;
+        let group = Group::open(self, id)?;
         if group.as_ref().is_some_and(Group::is_frozen) {
-            let message = format!("container {} is paused, unpause the container before exec", short(&id));
+            let message = format!("container {} is paused, unpause the container before exec", short(id));
             return Err(Error::new(ErrorKind::Conflict, message));
         }
-        let (owner, ours) = AttachStream::pair().map_err(|e| broken(&id, e))?;
+        let (owner, ours) = AttachStream::pair().map_err(|e| broken(id, e))?;
         let mut fds = ShimFds::new();
         let owner_fd = fds.add(owner.as_fd());
         let pid_number = fds.add(pidfd.as_fd());
@@ -72,7 +95,7 @@ impl Engine {
             namespaces: plan::exec_namespaces(false),
             join,
             tty: request.tty,
-            process: Process { set_groups, ..self.exec_process(&record, request)? },
+            process: Process { set_groups, ..self.exec_process(record, request)? },
         };
         let planned =
             plan::exec(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the exec", e))?;
@@ -80,7 +103,11 @@ impl Engine {
             clone_flags: planned.clone_flags,
             cgroup_fd,
             join_pid_fd: pid_number,
-            join_flags: if self.config.rootless { NEWPID | NEWUSER } else { NEWPID },
+            join_flags: if self.config.rootless && !self.shares_user_namespace(id)? {
+                NEWPID | NEWUSER
+            } else {
+                NEWPID
+            },
             owner_fd,
             tty: request.tty,
             stdin: request.interactive,
@@ -92,15 +119,23 @@ impl Engine {
         };
         let shim_pid = fds.spawn(&planned.steps, &setup)?;
         drop(owner);
-        let stream = AttachStream::for_exec(ours, AfterExec { shim_pid });
-        first_word(&stream, shim_pid, &id, &planned.steps)?;
-        Ok((!request.detach).then_some(stream))
+        let stream = AttachStream::for_exec(ours, AfterExec { shim_pid, event: None });
+        first_word(&stream, shim_pid, id, &planned.steps)?;
+        Ok(stream)
     }
 
     /// Not in a user namespace of one id, where setgroups(2) is forbidden.
     fn may_set_groups(&self, id: &str) -> Result<bool> {
         let file = format!("/proc/{}/setgroups", self.running_pid(id)?);
         Ok(std::fs::read_to_string(file).map_or(true, |text| text.trim() != "deny"))
+    }
+
+    /// Whether the container is in our own user namespace, which cannot be joined again: it is its monitor's, too, and a
+    /// probe is the monitor's child.
+    fn shares_user_namespace(&self, id: &str) -> Result<bool> {
+        let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/user")).ok();
+        let theirs = namespace(&self.running_pid(id)?.to_string());
+        Ok(theirs.is_some() && theirs == namespace("self"))
     }
 
     /// A descriptor of the container's init that can mean no other process, even when its pid is used again.

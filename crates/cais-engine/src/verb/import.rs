@@ -61,7 +61,10 @@ impl Engine {
         };
         let blob = Descriptor::new(media_type::OCI_LAYER, layer.blob, layer.blob_bytes);
         let image = make_image(parsed, vec![blob])?;
-        Ok(ingest.commit(&image, &references)?.id)
+        let id = ingest.commit(&image, &references)?.id;
+        let name = references.first().map_or_else(|| id.to_string(), Reference::familiar);
+        self.tell("image", "import", &id.to_string(), &[("name", &name)]);
+        Ok(id)
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
 /// Docker's patience between the stop signal and SIGKILL.
 pub(super) const STOP_TIMEOUT_SECS: i64 = 10;
 const SIGKILL: i32 = 9;
+/// How long `kill` waits for the end.
+const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Sends a signal, by name or number, to a running container's command.
@@ -23,12 +25,22 @@ impl Engine {
     pub fn kill(&self, name: &str, signal: &str) -> Result<()> {
         let signal = signal_number(signal)?;
         let id = self.store.resolve_container(name)?;
+        let record = self.store.load_container(&id)?;
+        // Docker: these end the policy, too; with a stop signal of its own another signal means something else.
+        let ends = signal == SIGKILL || signal == record.stop_signal || record.stop_signal_given.is_none();
+        if self.is_restarting(&record)? {
+            self.store.mark_stopped(&id)?;
+            return self.end(&record, signal, Some(KILL_PATIENCE));
+        }
         let not_running =
             || Error::new(ErrorKind::Conflict, format!("cannot kill container {name}: it is not running"));
         let stream = self.talk(&id).map_err(|e| match e.kind {
             ErrorKind::Conflict => not_running(),
             _ => e,
         })?;
+        if ends && record.may_run_again() {
+            self.store.mark_stopped(&id)?;
+        }
         match stream.signal(signal) {
             Err(error) if is_gone(&error) => return Err(not_running()),
             other => other.map_err(|e| broken(&id, e))?,
@@ -36,13 +48,14 @@ impl Engine {
         if self.is_frozen(&id) && wakes(&self.store.load_container(&id)?, signal) {
             self.thaw(&id)?;
         }
+        self.tell_container(&record, "kill", &[("signal", &signal.to_string())]);
         // A container that is killed is gone when `kill` returns, as far as that is quick.
         if signal == SIGKILL {
             match stream.request(wire::WAIT, &[]) {
                 Err(error) if is_gone(&error) => {}
                 other => {
                     other.map_err(|e| broken(&id, e))?;
-                    self.await_exit(&stream, &id, Some(Duration::from_secs(10)))?;
+                    self.await_exit(&stream, &id, Some(KILL_PATIENCE))?;
                 }
             }
         }
@@ -60,13 +73,30 @@ impl Engine {
         let signal = signal.map_or(Ok(record.stop_signal), signal_number)?;
         let seconds = timeout_secs.or(record.request.stop_timeout_secs).unwrap_or(STOP_TIMEOUT_SECS);
         let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
-        self.end(&id, signal, patience)
+        // First of all: whoever handles the end, or the pause between two runs, looks for it.
+        if record.may_run_again() {
+            self.store.mark_stopped(&id)?;
+        }
+        if !self.store.is_running(&id)? {
+            return Ok(());
+        }
+        self.store.mark_stopped(&id)?;
+        self.end(&record, signal, patience)?;
+        self.tell_container(&record, "stop", &[]);
+        Ok(())
     }
 
-    /// Ends a run: signal, patience (`None`: for ever), SIGKILL, then takes it down. A paused one goes on first, for
-    /// what stands still neither hears a signal nor, with cgroup v1, dies.
-    pub(crate) fn end(&self, id: &str, signal: i32, patience: Option<Duration>) -> Result<()> {
-        let Ok(stream) = self.talk(id) else { return self.settle(id) };
+    /// Ends a run, or the pause before one: signal, patience (`None`: for ever), SIGKILL, then takes it down. One that
+    /// stands still goes on first: it neither hears a signal nor, with cgroup v1, dies.
+    pub(crate) fn end(
+        &self,
+        record: &ContainerRecord,
+        signal: i32,
+        patience: Option<Duration>,
+    ) -> Result<()> {
+        let id = record.id.as_str();
+        let Some(stream) = self.talk_of_end(record)? else { return Ok(()) };
+        let has_ended = self.store.read_exit(id)?.is_some();
         // We take care of what comes after, so that nothing is left when we return.
         let asked = stream
             .request(wire::OWN, &[])
@@ -77,9 +107,13 @@ impl Engine {
             Err(error) if is_gone(&error) => return self.settle(id),
             other => other.map_err(|e| broken(id, e))?,
         }
+        if !has_ended {
+            self.tell_container(record, "kill", &[("signal", &signal.to_string())]);
+        }
         self.thaw(id)?;
         if !self.await_exit(&stream, id, patience)? {
             stream.signal(SIGKILL).map_err(|e| broken(id, e))?;
+            self.tell_container(record, "kill", &[("signal", &SIGKILL.to_string())]);
             // Paused meanwhile, it would not die.
             self.thaw(id)?;
             if !self.await_exit(&stream, id, Some(Duration::from_secs(30)))? {
@@ -100,6 +134,44 @@ impl Engine {
             }
         }
         result
+    }
+
+    /// Ends a run in order that there is another one: what comes after is left to its monitor.
+    pub(crate) fn end_for_another_run(&self, record: &ContainerRecord) -> Result<()> {
+        let id = record.id.as_str();
+        let failed = |e| broken(id, e);
+        let stream = self.talk(id)?;
+        stream.request(wire::WAIT, &[]).and_then(|()| stream.signal(record.stop_signal)).map_err(failed)?;
+        self.tell_container(record, "kill", &[("signal", &record.stop_signal.to_string())]);
+        let seconds = record.request.stop_timeout_secs.unwrap_or(STOP_TIMEOUT_SECS);
+        if !self.await_exit(&stream, id, u64::try_from(seconds).ok().map(Duration::from_secs))? {
+            stream.signal(SIGKILL).map_err(failed)?;
+            self.tell_container(record, "kill", &[("signal", &SIGKILL.to_string())]);
+            // Whoever leaves at once takes back what the monitor has not read yet.
+            self.await_exit(&stream, id, Some(KILL_PATIENCE))?;
+        }
+        Ok(())
+    }
+
+    /// The monitor of a container that is to end; `None` when it does not run. One that is being started is waited for,
+    /// and so is one that is about to go.
+    fn talk_of_end(&self, record: &ContainerRecord) -> Result<Option<AttachStream>> {
+        let id = record.id.as_str();
+        let limit = Instant::now() + Duration::from_secs(5);
+        while self.store.is_running(id)? {
+            let found = match self.talk(id) {
+                // Between two runs there is an exit record, and a monitor that listens.
+                Err(_) if record.may_run_again() => {
+                    AttachStream::connect(&self.store.paths().run_ctl(id)).ok()
+                }
+                other => other.ok(),
+            };
+            if found.is_some() || Instant::now() >= limit {
+                return Ok(found);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(None)
     }
 
     /// A container without a monitor to talk to: the monitor is on its way out, or it was killed.
@@ -138,7 +210,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Waits until a message is there; false when the time is over.
-fn readable(stream: &AttachStream, limit: Option<Instant>) -> bool {
+pub(super) fn readable(stream: &AttachStream, limit: Option<Instant>) -> bool {
     loop {
         let timeout = limit.map(|limit| {
             let left = limit.saturating_duration_since(Instant::now());

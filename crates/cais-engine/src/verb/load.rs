@@ -110,6 +110,8 @@ impl Engine {
         for Found { image, names } in found {
             self.say_what_changes(&image, &names, progress)?;
             let record = self.bring_in(ingest, &image, &names, progress, |blob| source.layer(blob))?;
+            let name = names.first().map_or_else(|| record.id.to_string(), Reference::familiar);
+            self.tell("image", "load", &record.id.to_string(), &[("name", &name)]);
             loaded.push(Loaded { id: record.id, names: names.iter().map(Reference::to_string).collect() });
         }
         Ok(loaded)

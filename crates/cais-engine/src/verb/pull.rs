@@ -76,6 +76,9 @@ impl Engine {
         progress.message(&format!("Digest: {}", chosen.digest));
         let status = if was_here { "Image is up to date for" } else { "Downloaded newer image for" };
         progress.message(&format!("Status: {status} {}", reference.familiar()));
+        let name = reference.familiar();
+        let repository = name.rsplit_once([':', '@']).map_or(name.as_str(), |(repository, _)| repository);
+        self.tell("image", "pull", &name, &[("name", repository)]);
         Ok(Pulled { image: self.image_view(record)?, reference })
     }
 

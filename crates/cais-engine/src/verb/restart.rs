@@ -20,13 +20,17 @@ impl Engine {
         let seconds = timeout_secs.or(record.request.stop_timeout_secs).unwrap_or(STOP_TIMEOUT_SECS);
         let patience = u64::try_from(seconds).ok().map(Duration::from_secs);
         if !record.request.auto_remove {
-            self.end(&id, signal, patience)?;
+            if record.may_run_again() {
+                // Whoever handles the end leaves the next start to us.
+                self.store.mark_stopped(&id)?;
+            }
+            self.end(&record, signal, patience)?;
             return self.start(&id, false, false);
         }
         // Whoever cleans up after the old run, an attached `run --rm` too, asks the record. A crash in between leaves a
         // container that is not removed at its end.
         self.keep_at_end(&id, true)?;
-        let ended = self.end(&id, signal, patience);
+        let ended = self.end(&record, signal, patience);
         let started = ended.and_then(|()| {
             self.tear_down(&id)?;
             self.launch_record(&record, false, false)

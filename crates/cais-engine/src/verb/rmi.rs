@@ -55,6 +55,14 @@ impl Engine {
             done.push(ImageRemoval::Deleted(id));
         }
         exclusive.finish()?;
+        let image = found.record.id.to_string();
+        for removal in &done {
+            let action = match removal {
+                ImageRemoval::Untagged(_) => "untag",
+                ImageRemoval::Deleted(_) => "delete",
+            };
+            self.tell("image", action, &image, &[("name", &image)]);
+        }
         Ok(done)
     }
 }

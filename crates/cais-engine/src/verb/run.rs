@@ -32,6 +32,7 @@ impl Engine {
             Err(error) => {
                 if record.request.auto_remove {
                     let _ = self.discard(&record);
+                    self.tell_container(&record, "destroy", &[]);
                 }
                 Err(error)
             }

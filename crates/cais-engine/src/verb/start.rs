@@ -1,5 +1,7 @@
 //! `start`: a container that is there runs (again).
 
+use cais_store::RestartState;
+
 use crate::attach::{AttachStream, short};
 use crate::launch::{Launched, Taking};
 use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
@@ -26,6 +28,14 @@ impl Engine {
             return Ok(Started { id, stream, warnings: Vec::new() });
         }
         let record = self.store.load_container(&id)?;
+        if self.is_restarting(&record)? {
+            if attach {
+                let message = format!("container {} is restarting: wait until it runs", short(&id));
+                return Err(Error::new(ErrorKind::Conflict, message));
+            }
+            return Ok(Started { id, stream: None, warnings: Vec::new() });
+        }
+        self.store.clear_marks(&id)?;
         if !self.store.is_running(&id)? {
             // A run whose monitor was killed left things behind that the new one would trip over.
             self.tear_down(&id)?;
@@ -41,16 +51,32 @@ impl Engine {
         attach: bool,
         stdin: bool,
     ) -> Result<Launched> {
+        if record.may_run_again() {
+            self.store.write_restart(&record.id, &RestartState::default())?;
+        }
         // The launch takes it away.
         let before = self.store.read_exit(&record.id).ok().flatten();
-        self.launch(record, Taking { attach, stdin: stdin && record.request.interactive })
-            .inspect_err(|error| self.record_failed_start(&record.id, error, before))
+        if attach {
+            self.tell_container(record, "attach", &[]);
+        }
+        let launched = self
+            .launch(record, Taking { attach, stdin: stdin && record.request.interactive, again: false })
+            .inspect_err(|error| self.record_failed_start(&record.id, error, before))?;
+        self.tell_start(record);
+        Ok(launched)
     }
 
     /// The host's pid of a running container's init.
     pub(crate) fn running_pid(&self, id: &str) -> Result<i32> {
-        let not_running =
-            || Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)));
+        let restarting =
+            || self.store.load_container(id).is_ok_and(|r| self.is_restarting(&r).unwrap_or(false));
+        let not_running = || match restarting() {
+            true => {
+                let message = format!("container {} is restarting: wait until it runs", short(id));
+                Error::new(ErrorKind::Conflict, message)
+            }
+            false => Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id))),
+        };
         if !self.store.is_running(id)? || self.store.read_exit(id)?.is_some() {
             return Err(not_running());
         }

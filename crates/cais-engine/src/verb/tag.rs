@@ -13,7 +13,9 @@ impl Engine {
         let reference = parse_target(target)?;
         let hold = self.store.hold()?;
         let image = self.image_record(source)?;
-        Ok(self.store.tag(&reference, &image.id, &hold)?)
+        self.store.tag(&reference, &image.id, &hold)?;
+        self.tell("image", "tag", &image.id.to_string(), &[("name", &reference.familiar())]);
+        Ok(())
     }
 }
 

@@ -24,7 +24,10 @@ impl Engine {
                 Error::new(ErrorKind::Unsupported, message).hint("mount host directories with -v instead")
             );
         }
-        let (record, _) = self.store.create_volume(name, labels, options)?;
+        let (record, fresh) = self.store.create_volume(name, labels, options)?;
+        if fresh {
+            self.tell("volume", "create", &record.name, &[("driver", "local")]);
+        }
         Ok(self.volume_view(record))
     }
 
@@ -51,9 +54,11 @@ impl Engine {
     /// [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] when a container mounts it.
     pub fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
         match self.store.remove_volume(name) {
-            Err(StoreError::NoSuch { .. }) if force => Ok(()),
-            other => Ok(other?),
+            Err(StoreError::NoSuch { .. }) if force => return Ok(()),
+            other => other?,
         }
+        self.tell("volume", "destroy", name, &[("driver", "local")]);
+        Ok(())
     }
 
     fn volume_view(&self, record: VolumeRecord) -> VolumeView {

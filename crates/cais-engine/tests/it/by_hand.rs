@@ -60,6 +60,7 @@ impl World {
             exposed: Vec::new(),
             network: NetworkRequest::None,
             hostname: "host".into(),
+            health: None,
         };
         let hold = self.store.hold().unwrap();
         self.store.put_container(&record, &hold).unwrap();

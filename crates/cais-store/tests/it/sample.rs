@@ -130,5 +130,6 @@ pub fn container(id: &str, name: &str) -> ContainerRecord {
         exposed: Vec::new(),
         network: Default::default(),
         hostname: "h".into(),
+        health: None,
     }
 }

@@ -4,6 +4,7 @@
 //! container or a device exists) is not asked here.
 
 mod env;
+mod lifecycle;
 mod limits;
 mod mount;
 mod network;
@@ -13,11 +14,12 @@ mod security;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use cais_engine::{ContainerRequest, LogDriver, PullPolicy, ResourceRequest};
+use cais_engine::{ContainerRequest, LogDriver, PullPolicy, ResourceRequest, RestartPolicy};
 use cais_oci::Platform;
 
 pub use env::environment;
 pub(crate) use env::key_value;
+pub use lifecycle::restart_policy;
 
 use crate::container_args::ContainerArgs;
 use crate::failure::Failure;
@@ -76,6 +78,10 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     let mut warnings = network::conflicts(args, &network)?;
     let resources = resources(args)?;
     check_swap(&resources)?;
+    let restart = restart_policy(args.restart.as_deref().unwrap_or_default()).map_err(flag("restart"))?;
+    if args.rm && restart != RestartPolicy::No {
+        return Err(Failure::usage("conflicting options: cannot specify both --restart and --rm"));
+    }
     let (log, warning) = log_driver(args.log_driver.as_deref())?;
     warnings.extend(warning);
     let request = ContainerRequest {
@@ -126,6 +132,8 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         init: args.init,
         log,
         auto_remove: args.rm,
+        restart,
+        health: lifecycle::health(args)?,
         platform,
         pull: pull(args.pull.as_deref())?,
         cidfile: args.cidfile.as_deref().filter(|p| !p.is_empty()).map(|p| absolute(caller.directory, p)),

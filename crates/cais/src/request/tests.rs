@@ -6,7 +6,7 @@ use std::path::Path;
 
 use cais_engine::{
     ContainerRequest, LogDriver, MountKind, MountRequest, NetworkRequest, PortRequest, Protocol, PullPolicy,
-    ResourceRequest, SeccompRequest, SecurityRequest, Ulimit,
+    ResourceRequest, RestartPolicy, SeccompRequest, SecurityRequest, Ulimit,
 };
 
 use super::{Caller, absolute, convert};
@@ -108,7 +108,9 @@ fn plain_flags() {
     refuse(&["--log-driver", "journald"], "--log-driver journald");
     refuse(&["--pull", "newer"], "--pull");
     refuse(&["--platform", "a/b/c/d"], "--platform");
-    refuse(&["--restart", "always"], "--restart: restart policies are not supported yet");
+    expect(&["--restart", "always"], |r| r.restart = RestartPolicy::Always);
+    refuse(&["--restart", "always", "--rm"], "cannot specify both --restart and --rm");
+    refuse(&["--restart", "sometimes"], "--restart: unknown policy");
     refuse(&["--gpus=all"], "--gpus");
     refuse(&[""], "name of the image is empty");
 }

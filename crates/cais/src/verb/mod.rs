@@ -11,6 +11,8 @@ mod diff;
 mod exec;
 mod export;
 mod history;
+mod events;
+mod healthcheck;
 mod images;
 mod import;
 mod info;

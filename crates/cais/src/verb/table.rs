@@ -4,9 +4,9 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, cleanup, commit, container_clone, container_exists, cp, create, diff, exec, export, history, images,
-    import, info, inspect, kill, load, logs, pause, port, prune, ps, pull, rename, restart, rm, rmi, run, start, stats,
-    stop, system_check, system_df, tag, top, update, version, volume, wait,
+    attach, cleanup, commit, container_clone, container_exists, cp, create, diff, events, exec, export, healthcheck,
+    history, images, import, info, inspect, kill, load, logs, pause, port, prune, ps, pull, rename, restart, rm, rmi,
+    run, start, stats, stop, system_check, system_df, tag, top, update, version, volume, wait,
 };
 
 /// What most commands are like.
@@ -209,6 +209,16 @@ pub static COMMANDS: &[Spec] = &[
         ..READER
     },
     Spec {
+        names: &["healthcheck run"],
+        usage: "CONTAINER",
+        about: "Probe a container's health now: exit status 0 when it is healthy, 1 when not",
+        codes: Codes::Program,
+        // As exec.
+        needs_ids: false,
+        main: healthcheck::run,
+        ..PLAIN
+    },
+    Spec {
         names: &["port", "container port"],
         usage: "CONTAINER [PORT[/PROTOCOL]]",
         about: "Show published ports",
@@ -359,6 +369,17 @@ pub static COMMANDS: &[Spec] = &[
         ..PLAIN
     },
     Spec {
+        names: &["events", "system events"],
+        usage: "[OPTIONS]",
+        about: "Show what happens to containers, images and volumes",
+        examples: &[
+            "cais events --filter container=web --filter event=die",
+            "cais events --since 1h --stream=false --format '{{.Time}} {{.Action}} {{.Actor.Attributes.name}}'",
+        ],
+        main: events::main,
+        ..READER
+    },
+    Spec {
         names: &["volume prune"],
         usage: "[OPTIONS]",
         about: "Remove anonymous volumes, or all (-a), that no container uses",
@@ -397,5 +418,9 @@ pub static COMMANDS: &[Spec] = &[
     },
 ];
 
-/// Called by the monitor of a container whose starter is gone; not for people.
-pub static CLEANUP: Spec = Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN };
+/// Called by the monitor of a container; not for people.
+pub static HIDDEN: [Spec; 3] = [
+    Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN },
+    Spec { names: &["__again"], main: cleanup::again, ..PLAIN },
+    Spec { names: &["__probe"], main: cleanup::probe, ..PLAIN },
+];

@@ -49,8 +49,21 @@ fn too_much_memory_is_137_and_told() {
             let flags = "run --name oom -m 32m --memory-swap 32m busybox";
             cais.fails(137, &format!("{flags} dd if=/dev/zero of=/dev/null bs=200M count=1"));
             assert_eq!(cais.inspect("oom", "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
+            let oom = cais.inspect("oom", "{{.State.OOM.Victim}} {{.State.OOM.LimitBytes}}");
+            let status = cais.ok("ps -a --filter name=^oom --format {{.Status}}");
+            let line = "events --stream=false --filter event=oom --format";
+            let event = cais.cmd(line).arg("{{.Name}} {{.Actor.Attributes.limit}}").ok();
+            assert_eq!(event, "oom 33554432");
+            // Only the kernel's log knows the victim, and not every machine lets it be read.
+            if std::fs::File::open("/dev/kmsg").is_ok() {
+                assert_eq!(oom, "dd 33554432");
+                assert!(status.ends_with(" (OOM killed dd at 32MiB)"), "{status}");
+            } else {
+                assert!(status.ends_with(" (OOM at 32MiB)"), "{status}");
+            }
             cais.fails(137, "run --name no-oom --init busybox sh -c 'kill -9 $$'");
             assert_eq!(cais.inspect("no-oom", "{{.State.OOMKilled}}"), "false");
+            assert!(!cais.ok("ps -a --filter name=no-oom --format {{.Status}}").contains("OOM"));
         }
     });
 }

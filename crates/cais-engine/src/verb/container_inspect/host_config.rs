@@ -7,7 +7,9 @@ use serde_json::{Map, Value, json};
 use super::network_settings::port_key;
 use cais_runtime::plan::{MASKED, READ_ONLY};
 
-use crate::{ContainerRecord, ContainerRequest, MountKind, MountRequest, NetworkRequest, SeccompRequest};
+use crate::{
+    ContainerRecord, ContainerRequest, MountKind, MountRequest, NetworkRequest, RestartPolicy, SeccompRequest,
+};
 
 /// Bytes of `/dev/shm` when nothing was asked.
 const SHM_DEFAULT_BYTES: u64 = 64 << 20;
@@ -39,7 +41,11 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     put("LogConfig", json!({"Type": request.log, "Config": {}}));
     put("NetworkMode", json!(network_mode(&record.network)));
     put("PortBindings", port_bindings(request));
-    put("RestartPolicy", json!({"Name": "no", "MaximumRetryCount": 0}));
+    let max_retries = match request.restart {
+        RestartPolicy::OnFailure { max_retries } => max_retries,
+        _ => 0,
+    };
+    put("RestartPolicy", json!({"Name": request.restart.name(), "MaximumRetryCount": max_retries}));
     put("AutoRemove", json!(request.auto_remove));
     put("VolumeDriver", json!(""));
     put("VolumesFrom", Value::Null);

@@ -40,6 +40,7 @@ fn put_container(home: &Home, image: &Image, name: &str) -> String {
         exposed: Vec::new(),
         network: NetworkRequest::None,
         hostname: String::new(),
+        health: None,
     };
     home.store.put_container(&record, &home.store.hold().unwrap()).unwrap();
     record.id

@@ -1,0 +1,168 @@
+//! `cais events`.
+
+use cais_test::{Cais, e2e, wait_until};
+use serde_json::Value;
+
+/// All events so far, `TYPE ACTION` each, but those of other objects than these types.
+fn actions(cais: &Cais, more: &str) -> Vec<String> {
+    let line = format!("events --stream=false --format '{{{{.Type}}}} {{{{.Action}}}}' {more}");
+    cais.ok(&line).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn the_life_of_a_container() {
+    e2e(|cais| {
+        cais.fails(3, "run --name a1 -l tier=front -v data:/d busybox sh -c 'exit 3'");
+        assert_eq!(
+            actions(cais, ""),
+            [
+                "image load",
+                "volume create",
+                "container create",
+                "container attach",
+                "volume mount",
+                "network connect",
+                "container start",
+                "network disconnect",
+                "volume unmount",
+                "container die",
+            ]
+        );
+        let die = cais.ok("events --stream=false --filter event=die --format json");
+        let die: Value = serde_json::from_str(&die).unwrap();
+        let id = cais.inspect("a1", "{{.Id}}");
+        assert_eq!((die["id"].as_str(), die["Actor"]["ID"].as_str()), (Some(&*id), Some(&*id)));
+        let attributes = &die["Actor"]["Attributes"];
+        for (key, value) in [("exitCode", "3"), ("name", "a1"), ("image", "busybox"), ("tier", "front")] {
+            assert_eq!(attributes[key], value, "{key}");
+        }
+        cais.fails(3, "start -a a1");
+        cais.ok("rm -v a1");
+        cais.ok("volume rm data");
+        let container = actions(cais, "--filter container=a1");
+        let words: Vec<&str> = container.iter().map(|line| line.split(' ').nth(1).unwrap()).collect();
+        assert_eq!(words, ["create", "attach", "start", "die", "attach", "start", "die", "destroy"]);
+        assert_eq!(actions(cais, "--filter type=volume").last().unwrap(), "volume destroy");
+    });
+}
+
+#[test]
+fn stopping_killing_and_executing() {
+    e2e(|cais| {
+        cais.ok("run -d --name a1 busybox sleep 1000");
+        cais.fails(7, "exec a1 sh -c 'exit 7'");
+        cais.ok("stop -t 0 a1");
+        cais.ok("start a1");
+        cais.ok("kill a1");
+        wait_until("the end is told", || {
+            actions(cais, "--filter container=a1").iter().filter(|action| action.ends_with(" die")).count()
+                == 2
+        });
+        cais.ok("run -d --name b1 --rm busybox sleep 1000");
+        cais.ok("rm -f b1");
+        let words = |name: &str| {
+            let lines = actions(cais, &format!("--filter container={name}"));
+            lines.iter().map(|line| line.trim_start_matches("container ").to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words("a1"),
+            [
+                "create",
+                "start",
+                "exec_create: sh -c exit 7",
+                "exec_start: sh -c exit 7",
+                "exec_die",
+                "kill",
+                "kill",
+                "die",
+                "stop",
+                "start",
+                "kill",
+                "die",
+            ]
+        );
+        assert_eq!(words("b1"), ["create", "start", "kill", "die", "destroy"]);
+        let code = cais
+            .ok("events --stream=false --filter event=exec_die --format '{{.Actor.Attributes.exitCode}}'");
+        assert_eq!(code, "7");
+    });
+}
+
+#[test]
+fn an_end_without_anybody_is_told_once() {
+    e2e(|cais| {
+        cais.ok("run -d --name a1 busybox sh -c 'exit 5'");
+        let run = cais.cmd("run --name b1 busybox sh -c 'echo up; sleep 1000'").spawn();
+        cais.wait_for_log("b1", "up");
+        cais.ok("stop -t 0 b1");
+        run.wait();
+        cais.ok("wait a1");
+        wait_until("both ends are told", || actions(cais, "--filter event=die").len() >= 2);
+        cais.ok("system check --repair");
+        assert_eq!(actions(cais, "--filter event=die").len(), 2);
+        let line = "events --stream=false --filter event=die --filter container=a1 --format {{.Actor.Attributes.exitCode}}";
+        assert_eq!(cais.ok(line), "5");
+    });
+}
+
+#[test]
+fn restarts_and_health_are_told() {
+    e2e(|cais| {
+        cais.ok("run -d --name a1 --restart on-failure:2 busybox sh -c 'exit 4'");
+        wait_until("the policy has given up", || {
+            actions(cais, "--filter container=a1 --filter event=die").len() == 3
+        });
+        assert_eq!(actions(cais, "--filter container=a1 --filter event=start").len(), 3);
+        cais.ok("run -d --name b1 --health-cmd 'test -e /ok' --health-interval 10ms --health-retries 1 busybox sleep 1000");
+        let health = || actions(cais, "--filter container=b1 --filter event=health_status");
+        wait_until("it is told that b1 is unhealthy", || health() == ["container health_status: unhealthy"]);
+        cais.ok("exec b1 touch /ok");
+        wait_until("it is told that b1 is healthy", || health().len() == 2);
+        wait_until("it was probed again", || {
+            cais.inspect("b1", "{{json .State.Health.Log}}").matches("\"ExitCode\":0").count() == 5
+        });
+        assert_eq!(health().len(), 2, "only changes are told");
+    });
+}
+
+#[test]
+fn images_are_told() {
+    e2e(|cais| {
+        cais.ok("tag busybox other:1");
+        cais.ok("rmi other:1");
+        cais.ok("rmi busybox");
+        assert_eq!(
+            actions(cais, "--filter type=image"),
+            ["image load", "image tag", "image untag", "image untag", "image delete"]
+        );
+        let names = cais.ok("events --stream=false --filter event=tag --format {{.Actor.Attributes.name}}");
+        assert_eq!(names, "other:1");
+    });
+}
+
+#[test]
+fn a_follower_sees_what_comes_and_ends_in_time() {
+    e2e(|cais| {
+        cais.ok("create --name before busybox");
+        let end = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3;
+        let line =
+            format!("events --since {} --until {end} --filter event=create --format {{{{.Name}}}}", end - 3);
+        let mut follower = cais.cmd(&line).spawn();
+        let mut names = Vec::new();
+        while follower.is_running() {
+            names.push(format!("c{}", names.len()));
+            cais.ok(&format!("create --name {} busybox", names.last().unwrap()));
+        }
+        let seen = follower.wait().stdout_text();
+        let seen: Vec<&str> = seen.lines().filter(|name| name.starts_with('c')).collect();
+        assert!(seen.len() >= 2, "{seen:?}");
+        assert_eq!(seen, names[..seen.len()], "each once, in order");
+        let line = cais.ok("events --since 1h --until 0s --filter container=before");
+        assert!(
+            line.contains(" container create ") && line.ends_with(" (image=busybox, name=before)"),
+            "{line}"
+        );
+        assert_eq!(cais.ok("events --until 2001-01-01T00:00:00Z"), "");
+        cais.fails(1, "events --filter colour=red").says("unknown filter");
+    });
+}
