@@ -1,6 +1,7 @@
 //! `cais container`: the long forms, and the commands that have no short one.
 
 use cais_test::e2e;
+use cais_test::pty::Terminal;
 
 #[test]
 fn every_command_has_its_long_form() {
@@ -34,6 +35,23 @@ fn exists_tells_by_its_exit_code() {
         cais.cmd("container exists c1").output().code(0);
         let finished = cais.cmd("container exists c2").output().code(1);
         assert_eq!((finished.stdout_text(), finished.stderr_text()), (String::new(), String::new()));
+    });
+}
+
+#[test]
+fn prune_asks_on_a_terminal() {
+    e2e(|cais| {
+        let id = cais.ok("create --name c1 busybox");
+        for (answer, left) in [("n\n", 1), ("\n", 1), ("y\n", 0)] {
+            let mut terminal = Terminal::start(&cais.cmd("container prune"), 24, 80);
+            terminal.expect("Are you sure you want to continue? [y/N]");
+            terminal.send(answer);
+            if left == 0 {
+                terminal.expect(&id);
+            }
+            assert_eq!(terminal.wait(), 0);
+            assert_eq!(cais.ok("ps -aq").lines().count(), left, "{answer:?}");
+        }
     });
 }
 
