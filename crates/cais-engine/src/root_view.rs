@@ -105,11 +105,16 @@ impl Engine {
         if let Some(directory) = &record.request.rootfs {
             return open_path(directory).map_err(|error| failed(error.into()));
         }
-        let root = merged(&self.lowers(record, true), self.config.rootless).map_err(failed)?;
-        match root {
-            Some(root) => Ok(root),
+        match merged(&self.lowers(record, true), self.config.rootless) {
+            Ok(Some(root)) => Ok(root),
             // An image without layers, never run: the empty directory on which roots are mounted.
-            None => open_path(&self.store.paths().mountpoint()).map_err(|error| failed(error.into())),
+            Ok(None) => open_path(&self.store.paths().mountpoint()).map_err(|error| failed(error.into())),
+            // Where overlayfs keeps an index it guards the upper directory of a running container: then its own root,
+            // which shows what is mounted as empty directories.
+            Err(error) if error.raw_os_error() == Some(Errno::BUSY.raw_os_error()) => {
+                self.running_root(&record.id)?.ok_or_else(|| failed(error))
+            }
+            Err(error) => Err(failed(error)),
         }
     }
 

@@ -216,6 +216,7 @@ impl Engine {
             Some(facts) if facts.restarting => "its monitor was killed while it waited to run again",
             Some(facts) if facts.pid != 0 && !has_ended => "its monitor was killed while it ran",
             Some(facts) if facts.pid == 0 => "its start was interrupted",
+            None if !has_ended => "its start, or a copy into it, was interrupted",
             _ => "has ended, but was not taken down",
         }))
     }
@@ -233,10 +234,16 @@ impl Engine {
             },
         };
         let facts = self.store.read_facts(id)?;
+        let has_ended = self.store.read_exit(id)?.is_some();
+        if facts.is_none() && !has_ended {
+            // There was no run: whoever held the lock only copied files into the container, which stays.
+            let result = self.tear_down(id);
+            drop(lock);
+            return result.map(|()| true);
+        }
         let was_restarting = facts.as_ref().is_some_and(|facts| facts.restarting);
-        let was_running = facts.filter(|facts| facts.pid != 0);
-        if let Some(facts) = was_running
-            && self.store.read_exit(id)?.is_none()
+        if let Some(facts) = facts.filter(|facts| facts.pid != 0)
+            && !has_ended
             && self.store.load_container(id).is_ok()
         {
             let exit = ExitRecord {

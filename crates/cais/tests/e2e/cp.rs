@@ -342,6 +342,30 @@ fn a_race_with_the_container() {
 }
 
 #[test]
+fn killed_at_any_point_it_leaves_a_container_that_starts() {
+    e2e(|cais| {
+        let folder = cais.folder().join("many");
+        fs::create_dir(&folder).unwrap();
+        for number in 0..300 {
+            fs::write(folder.join(number.to_string()), vec![b'x'; 50_000]).unwrap();
+        }
+        cais.ok("create --rm --name down busybox cat /etc/hostname-of-image");
+        for delay_ms in (0..60).step_by(5) {
+            let copy = cais.cmd("cp").arg(&folder).arg("down:/tmp").spawn();
+            std::thread::sleep(std::time::Duration::from_millis(delay_ms));
+            copy.signal(rustix::process::Signal::KILL);
+            copy.wait();
+            assert_eq!(cais.ok("ps -a --format {{.State}}"), "created", "after {delay_ms} ms");
+            cais.ok("system check --repair");
+            assert_eq!(cais.ok("system check"), "");
+        }
+        assert_eq!(cais.ok("ps -a --format {{.Names}}"), "down", "what was only copied into is not removed");
+        cais.cmd("cp").arg(&folder).arg("down:/tmp").ok();
+        assert_eq!(cais.ok("start -a down"), "image");
+    });
+}
+
+#[test]
 fn between_containers_and_wrong_words() {
     e2e(|cais| {
         cais.ok("run --name aa busybox sh -c 'mkdir /x; echo 1 >/x/y'");
