@@ -104,7 +104,8 @@ impl Row {
         self.fields.insert(field, value.into());
     }
 
-    fn object(&self) -> Value {
+    /// As the object that templates and `--format json` see.
+    pub fn object(&self) -> Value {
         let map: Map<String, Value> =
             self.fields.iter().map(|(field, value)| ((*field).to_owned(), value.as_str().into())).collect();
         map.into()

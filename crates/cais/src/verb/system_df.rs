@@ -6,11 +6,13 @@ use cais_engine::verb::{ContainerUsage, DiskUsage, ImageUsage, VolumeUsage};
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use serde_json::{Value, json};
 
 use crate::door::{Door, print_stdout};
 use crate::failure::{Failure, Outcome};
 use crate::list::{Columns, Format, Row};
 use crate::parse::parse;
+use crate::template::{Template, TemplateError};
 use crate::{container_row, image_row, size};
 
 #[derive(Debug, Args)]
@@ -52,16 +54,32 @@ const VOLUMES: Columns = Columns {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: DfArgs = parse(door.spec, argv)?;
+    let template = args.format.as_deref().filter(|text| !text.is_empty() && *text != "table");
+    if let (true, Some(text)) = (args.verbose, template) {
+        let fail = |error: TemplateError| Failure::usage(format!("--format: {error}"));
+        let template = if text == "json" { "{{json .}}" } else { text };
+        let template = Template::parse(template).map_err(fail)?;
+        let object = object(&door.engine()?.disk_usage()?);
+        print_stdout(&format!("{}\n", template.render(&object).map_err(fail)?))?;
+        return Ok(0);
+    }
     let format = Format::choose(&TYPES, false, args.format.as_deref(), None)?;
     let usage = door.engine()?.disk_usage()?;
-    if args.verbose && args.format.as_deref().is_none_or(|text| text.is_empty() || text == "table") {
-        return print_stdout(&verbose(&usage)?).map(|()| 0);
-    }
-    if args.verbose {
-        return Err(Failure::usage("--verbose has a format of its own: leave --format out"));
-    }
-    print_stdout(&format.render(&TYPES, &rows(&usage))?)?;
+    let text = if args.verbose { verbose(&usage)? } else { format.render(&TYPES, &rows(&usage))? };
+    print_stdout(&text)?;
     Ok(0)
+}
+
+/// All of it as one object, with docker's keys.
+fn object(usage: &DiskUsage) -> Value {
+    let (now, zone) = (Timestamp::now(), TimeZone::system());
+    let objects = |rows: Vec<Row>| rows.iter().map(Row::object).collect::<Vec<_>>();
+    json!({
+        "Images": objects(usage.images.iter().flat_map(|image| image_rows(image, now, &zone)).collect()),
+        "Containers": objects(usage.containers.iter().map(|it| container(it, now, &zone)).collect()),
+        "Volumes": objects(usage.volumes.iter().map(volume).collect()),
+        "BuildCache": [],
+    })
 }
 
 fn rows(usage: &DiskUsage) -> Vec<Row> {

@@ -69,6 +69,10 @@ fn what_is_used_and_what_is_not() {
         ] {
             assert!(verbose.contains(part), "{part} in {verbose}");
         }
+        let whole: serde_json::Value = serde_json::from_str(&cais.ok("system df -v --format json")).unwrap();
+        assert_eq!(whole["Volumes"].as_array().unwrap().len(), 2);
+        let names = cais.ok("system df -v --format '{{range .Containers}}{{.Names}} {{end}}'");
+        assert_eq!(names.trim_end(), "down up");
         let gained = cais.ok("system prune -a -f");
         let gained = bytes(gained.lines().last().unwrap().rsplit(' ').next().unwrap());
         assert!(gained > 4_000_000.0, "{gained}");
