@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
 use cais_net::bridge::BridgeConfig;
-use cais_plan::{Setup, Strings, join_strings};
+use cais_plan::{Bytes, Setup, Strings, join_strings};
 use cais_runtime::launch::Network;
 use cais_runtime::plan::{self, Planned};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
@@ -19,7 +19,9 @@ use crate::health;
 use crate::limits::Group;
 use crate::network::{self, PortHolders, reserve_ports};
 use crate::shim::{ShimFds, first_word};
-use crate::{ContainerRecord, Engine, Error, ErrorKind, LogDriver, NetworkRequest, Result, RunFacts};
+use crate::{
+    ContainerRecord, Engine, Error, ErrorKind, LogDriver, LogOptions, NetworkRequest, Result, RunFacts,
+};
 
 /// How the starter takes part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -43,7 +45,7 @@ struct Parts {
     lock: OwnedFd,
     owner: OwnedFd,
     listener: OwnedFd,
-    log: Option<File>,
+    log: Option<OwnedFd>,
     directory: File,
     holders: PortHolders,
     netns: Option<OwnedFd>,
@@ -232,9 +234,11 @@ impl Engine {
     }
 
     /// The log to write to; `None` where none is kept.
-    fn open_log(&self, record: &ContainerRecord) -> Result<Option<File>> {
-        if record.request.log == LogDriver::None {
-            return Ok(None);
+    fn open_log(&self, record: &ContainerRecord) -> Result<Option<OwnedFd>> {
+        match record.request.log {
+            LogDriver::File => {}
+            LogDriver::Journald => return crate::journal::connect().map(Some),
+            LogDriver::None => return Ok(None),
         }
         let path = self.store.paths().container_log(&record.id);
         OpenOptions::new()
@@ -242,7 +246,7 @@ impl Engine {
             .create(true)
             .mode(0o600)
             .open(&path)
-            .map(Some)
+            .map(|file| Some(file.into()))
             .map_err(|e| Error::caused(ErrorKind::System, format!("open the log {}", path.display()), e))
     }
 
@@ -282,6 +286,10 @@ impl Engine {
             plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
         let program = join_strings(self.program(&record.id));
         let environment = join_strings(self.environment());
+        let journal = match record.request.log {
+            LogDriver::Journald => crate::journal::fields(record),
+            _ => Vec::new(),
+        };
         let probes = record.health.as_ref().map(health::Times::of).unwrap_or_default();
         let setup = Setup {
             clone_flags: planned.clone_flags,
@@ -290,6 +298,9 @@ impl Engine {
             lock_fd,
             listen_fd,
             log_fd,
+            log_max_bytes: log_max_bytes(&record.request.log_options),
+            log_files: record.request.log_options.max_files.unwrap_or(LogOptions::MAX_FILES),
+            log_journal: Bytes(&journal),
             exit_dir_fd,
             oom_fd,
             tty: record.request.tty,
@@ -333,6 +344,11 @@ impl Engine {
             .flatten()
             .collect()
     }
+}
+
+/// As the shim wants it: 0 without limit.
+fn log_max_bytes(options: &LogOptions) -> u64 {
+    u64::try_from(options.max_bytes.unwrap_or(LogOptions::MAX_BYTES)).unwrap_or(0)
 }
 
 /// Nanoseconds of the clock, to tell runs apart.

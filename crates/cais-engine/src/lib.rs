@@ -10,6 +10,7 @@ pub mod error;
 mod event;
 mod health;
 mod hello;
+mod journal;
 mod launch;
 mod limits;
 mod names;

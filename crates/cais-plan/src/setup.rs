@@ -1,6 +1,6 @@
 //! What the shim itself needs to know before the first step.
 
-use crate::field::{Decode, PlanError, Reader, Strings};
+use crate::field::{Bytes, Decode, PlanError, Reader, Strings};
 use crate::words::words;
 #[cfg(feature = "writer")]
 use crate::writer::{Encode, Sink};
@@ -36,6 +36,12 @@ struct Setup {
     listen_fd: i32,
     /// Log file opened for appending, or -1.
     log_fd: i32,
+    /// The log is full with so many bytes: it is renamed in its directory, [`Setup::exit_dir_fd`]; 0 = never.
+    log_max_bytes: u64,
+    /// Files of the log that are kept, the one that is written included.
+    log_files: u32,
+    /// What every entry begins with when `log_fd` is a socket of the journal; empty = it is a file.
+    log_journal: Bytes<'a>,
     /// Directory that gets the exit record, or -1.
     exit_dir_fd: i32,
     /// File whose line `oom_kill N` counts kills for memory, or -1.
@@ -84,6 +90,9 @@ impl Setup<'_> {
         lock_fd: -1,
         listen_fd: -1,
         log_fd: -1,
+        log_max_bytes: 0,
+        log_files: 1,
+        log_journal: Bytes(&[]),
         exit_dir_fd: -1,
         oom_fd: -1,
         tty: false,

@@ -12,6 +12,10 @@ use std::path::PathBuf;
 use cais_oci::{Digest, Healthcheck};
 use serde::{Deserialize, Serialize};
 
+mod lifecycle;
+
+pub use lifecycle::*;
+
 /// What a door asks for: the one request type of `run` and `create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -92,6 +96,8 @@ pub struct ContainerRequest {
     pub init: bool,
     /// Where the output is kept.
     pub log: LogDriver,
+    /// How much of it (`--log-opt`).
+    pub log_options: LogOptions,
     /// Remove the container when it ends.
     pub auto_remove: bool,
     /// Whether it runs again when it has ended.
@@ -112,76 +118,6 @@ pub struct ContainerRequest {
     /// Rows and columns of the caller's terminal; of this call, not of the container.
     #[serde(skip)]
     pub terminal_size: Option<(u16, u16)>,
-}
-
-/// Whether a container runs again when it has ended (`--restart`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RestartPolicy {
-    /// Never.
-    #[default]
-    No,
-    /// When it has failed.
-    OnFailure {
-        /// So many times in a row at most; 0 = without limit.
-        max_retries: u32,
-    },
-    /// Whatever its exit code.
-    Always,
-    /// As always, unless it was stopped by hand: then not at the next boot either.
-    UnlessStopped,
-}
-
-impl RestartPolicy {
-    /// Docker's word for it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            RestartPolicy::No => "no",
-            RestartPolicy::OnFailure { .. } => "on-failure",
-            RestartPolicy::Always => "always",
-            RestartPolicy::UnlessStopped => "unless-stopped",
-        }
-    }
-}
-
-/// `--health-*` and `--no-healthcheck`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct HealthRequest {
-    /// No probes, whatever the image says.
-    pub disabled: bool,
-    /// Fields that are zero or empty are the image's.
-    pub check: Healthcheck,
-    /// What is done with a container that has become unhealthy.
-    pub on_failure: HealthAction,
-}
-
-/// What is done with a container that has become unhealthy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum HealthAction {
-    /// It is shown.
-    #[default]
-    None,
-    /// It is killed; what comes then is the restart policy's.
-    Kill,
-    /// It is stopped and runs again.
-    Restart,
-    /// It is stopped, and stays so.
-    Stop,
-}
-
-/// Where a container's output is kept, beside what goes to who is attached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum LogDriver {
-    /// In a file, in Kubernetes' format.
-    #[default]
-    #[serde(rename = "k8s-file")]
-    File,
-    /// Nowhere.
-    #[serde(rename = "none")]
-    None,
 }
 
 /// When an image is fetched for `run` and `create`.

@@ -118,6 +118,9 @@ pub struct ContainerArgs {
     /// Where the output is kept: k8s-file (json-file and local mean it, too) or none.
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
+    /// Option of the log driver (max-size=20m, max-file=5).
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub log_opt: Vec<String>,
     /// Limit of memory (512m, 2g).
     #[arg(short, long, value_name = "BYTES")]
     pub memory: Option<String>,

@@ -21,7 +21,7 @@ pub enum Errand {
 }
 
 /// Words with commands below them.
-const MANAGEMENT: [&str; 5] = ["container", "image", "volume", "system", "healthcheck"];
+const MANAGEMENT: [&str; 6] = ["container", "image", "volume", "system", "healthcheck", "boot"];
 
 /// Global flags of docker and podman that are refused, those with a value first.
 const REFUSED_VALUED: [(&str, &str); 12] = [

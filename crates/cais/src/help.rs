@@ -63,6 +63,10 @@ System:
             Show what takes space on the disk; remove what nobody uses
   system check [--repair]
             Compare what is stored with what is real; repair it
+  system boot
+            After a boot: start what should run
+  boot enable | disable | status
+            Have systemd do that
   runtime   The OCI runtime that other engines call (cais runtime --help)
 
 Global options:

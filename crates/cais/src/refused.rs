@@ -76,7 +76,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("kernel-memory", &["0"], "the kernel has no such limit any more"),
     valued("link", &[], "links need user-defined networks, which are not supported yet"),
     valued("link-local-ip", &[], ADDRESS),
-    valued("log-opt", &[], "options of log drivers are not supported yet"),
     valued("mac-address", &[], ADDRESS),
     valued("net-alias", &[], "aliases need user-defined networks, which are not supported yet"),
     valued("network-alias", &[], "aliases need user-defined networks, which are not supported yet"),

@@ -60,7 +60,7 @@ impl Engine {
             // Docker's empty path where there is no log.
             log: match record.request.log {
                 LogDriver::File => paths.container_log(id),
-                LogDriver::None => PathBuf::new(),
+                LogDriver::Journald | LogDriver::None => PathBuf::new(),
             },
             layers: record.layers.iter().map(|layer| paths.layer_fs(layer)).collect(),
             upper: paths.container_upper(id),

@@ -1,13 +1,13 @@
 //! `logs`: what a container wrote, from its log file; with `follow` until it ends.
 //!
-//! Reading never disturbs the container: the shim appends, readers only read. Following waits in one poll(2) on an
+//! A log is a file and those that were full before it (`files`). Reading never disturbs the container: the shim appends, readers only read. Following waits in one poll(2) on an
 //! inotify watch of the file and on the shim's pidfd. What the shim wrote before it died is never lost, because whether it lives is asked
 //! before the file is read to its end, not after.
 
+mod files;
 mod line;
 mod reader;
 
-use std::fs::File;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
@@ -20,6 +20,7 @@ use rustix::fs::inotify;
 
 use crate::view::Stream;
 use crate::{Engine, Error, ErrorKind, LogDriver, Result};
+use files::Files;
 use line::{Moment, Record};
 use reader::Reader;
 
@@ -52,6 +53,8 @@ pub struct LogLine<'a> {
 /// Receives the records in order; breaks to end the reading.
 pub type LogSink<'a> = dyn FnMut(LogLine<'_>) -> ControlFlow<()> + 'a;
 
+/// A look for further files costs one system call.
+const RECORDS_BETWEEN_LOOKS: u32 = 512;
 /// How long `follow` sleeps at most while it can watch file and shim.
 const WATCHED_PAUSE: Duration = Duration::from_secs(5);
 /// How long it sleeps where it cannot (no inotify instance left, or the shim is not known yet).
@@ -67,40 +70,54 @@ impl Engine {
     pub fn logs(&self, name: &str, options: LogOptions, sink: &mut LogSink<'_>) -> Result<()> {
         let id = self.store.resolve_container(name)?;
         // A damaged record is no reason to hide the log.
-        if self.store.load_container(&id).is_ok_and(|record| record.request.log == LogDriver::None) {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "configured logging driver does not support reading",
-            )
-            .hint("the container was made with --log-driver none: no log is kept"));
+        let driver = self.store.load_container(&id).map_or(LogDriver::File, |record| record.request.log);
+        if driver != LogDriver::File {
+            let hint = match driver {
+                LogDriver::Journald => format!("it is in the journal: journalctl CONTAINER_ID_FULL={id}"),
+                _ => "the container was made with --log-driver none: no log is kept".to_owned(),
+            };
+            let message = "configured logging driver does not support reading";
+            return Err(Error::new(ErrorKind::Unsupported, message).hint(hint));
         }
         let path = self.store.paths().container_log(&id);
         let failed = |error: io::Error| {
             Error::caused(ErrorKind::System, format_args!("cannot read the log of container {name}"), error)
         };
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            // Never started.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(error)),
-        };
+        let directory = self.store.paths().container(&id);
         let mut watch = Watch::default();
         if options.follow {
-            watch.file = watch_file(&path);
+            watch.file = watch_directory(&directory);
         }
         let window = Window::new(&options);
-        let start = match options.tail {
-            Some(lines) => reader::tail_start(&file, lines, window.since.as_ref(), window.until.as_ref())
-                .map_err(failed)?,
-            None => 0,
-        };
-        let mut reader = Reader::new(file, start).map_err(failed)?;
+        let (mut files, start) = Files::open(path, &options, &window).map_err(failed)?;
+        // Never started.
+        let Some(first) = files.next() else { return Ok(()) };
+        let mut reader = Reader::new(first, start).map_err(failed)?;
         loop {
             let alive = self.store.is_running(&id)?;
+            let mut count = 0_u32;
             while let Some(record) = reader.next().map_err(failed)? {
                 if window.hand_over(record, sink).is_break() {
                     return Ok(());
                 }
+                // A writer in a hurry fills files faster than they are read: those that come are opened in time.
+                count = count.wrapping_add(1);
+                if count.is_multiple_of(RECORDS_BETWEEN_LOOKS) {
+                    files.look().map_err(failed)?;
+                }
+            }
+            // A file that has a successor does not grow any more, but may have grown since.
+            files.look().map_err(failed)?;
+            if !files.is_last() {
+                while let Some(record) = reader.next().map_err(failed)? {
+                    if window.hand_over(record, sink).is_break() {
+                        return Ok(());
+                    }
+                }
+                if let Some(next) = files.next() {
+                    reader = Reader::new(next, 0).map_err(failed)?;
+                }
+                continue;
             }
             if !alive {
                 if let Some(record) = reader.torn() {
@@ -148,7 +165,7 @@ impl Window {
 /// What tells that there is more to read, or that nothing will come.
 #[derive(Default)]
 struct Watch {
-    /// inotify on the log.
+    /// inotify on the log's directory.
     file: Option<OwnedFd>,
     /// Readable when the shim has ended.
     shim: Option<OwnedFd>,
@@ -156,7 +173,7 @@ struct Watch {
 
 impl Watch {
     /// Sleeps until something happened, at most until `left` is over.
-    fn wait(&self, left: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, left: Option<Duration>) -> io::Result<()> {
         let watched = self.file.is_some() && self.shim.is_some();
         // The upper bound matters only when the shim's pid was recycled in the moment between reading and opening it.
         let pause = if watched { WATCHED_PAUSE } else { UNWATCHED_PAUSE };
@@ -168,6 +185,11 @@ impl Watch {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        let ended = self.file.is_some() as usize;
+        if fds.get(ended).is_some_and(|shim| !shim.revents().is_empty()) {
+            // It may run again, with another monitor.
+            self.shim = None;
+        }
         if let Some(file) = &self.file {
             // What happened does not matter, only that it is not reported again.
             let mut events = [0_u8; 4096];
@@ -177,10 +199,12 @@ impl Watch {
     }
 }
 
-/// An inotify descriptor that is readable when the file was written to; `None` where there is none left.
-fn watch_file(path: &Path) -> Option<OwnedFd> {
+/// An inotify descriptor that is readable when a file in the directory was written to or renamed; `None` where there is
+/// none left.
+fn watch_directory(path: &Path) -> Option<OwnedFd> {
     let fd = inotify::init(inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK).ok()?;
-    inotify::add_watch(&fd, path, inotify::WatchFlags::MODIFY | inotify::WatchFlags::CLOSE_WRITE).ok()?;
+    let changes = inotify::WatchFlags::MODIFY | inotify::WatchFlags::CREATE | inotify::WatchFlags::MOVE;
+    inotify::add_watch(&fd, path, changes).ok()?;
     Some(fd)
 }
 

@@ -1,6 +1,8 @@
 //! One file per verb; each adds its method to [`crate::Engine`].
 
 mod attach;
+mod boot;
+mod boot_unit;
 mod check;
 mod commit;
 mod clone;
@@ -41,6 +43,8 @@ mod wait;
 pub use cais_layer::{Change, ChangeKind};
 pub use commit::CommitRequest;
 pub use clone::CloneRequest;
+pub use boot::Booted;
+pub use boot_unit::BootUnit;
 pub use container_size::ContainerSize;
 pub use copy::CopyOptions;
 pub use create::Created;

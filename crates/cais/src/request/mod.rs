@@ -6,6 +6,7 @@
 mod env;
 mod lifecycle;
 mod limits;
+mod log;
 mod mount;
 mod network;
 mod port;
@@ -14,7 +15,7 @@ mod security;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use cais_engine::{ContainerRequest, LogDriver, PullPolicy, ResourceRequest, RestartPolicy};
+use cais_engine::{ContainerRequest, PullPolicy, ResourceRequest, RestartPolicy};
 use cais_oci::Platform;
 
 pub use env::environment;
@@ -82,7 +83,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     if args.rm && restart != RestartPolicy::No {
         return Err(Failure::usage("conflicting options: cannot specify both --restart and --rm"));
     }
-    let (log, warning) = log_driver(args.log_driver.as_deref())?;
+    let (log, warning) = log::driver(args.log_driver.as_deref())?;
     warnings.extend(warning);
     let request = ContainerRequest {
         name: args
@@ -131,6 +132,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         stop_timeout_secs: args.stop_timeout,
         init: args.init,
         log,
+        log_options: log::options(log, &args.log_opt)?,
         auto_remove: args.rm,
         restart,
         health: lifecycle::health(args)?,
@@ -142,21 +144,6 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         detach: false,
     };
     Ok(Conversion { request, warnings })
-}
-
-/// Every name that means a file on this machine means ours; where others read that file themselves, they are told.
-fn log_driver(text: Option<&str>) -> Result<(LogDriver, Option<String>)> {
-    match text {
-        None | Some("" | "k8s-file" | "local") => Ok((LogDriver::File, None)),
-        Some("json-file") => Ok((
-            LogDriver::File,
-            Some("--log-driver json-file: the log is a file, but in the format of k8s-file".into()),
-        )),
-        Some("none") => Ok((LogDriver::None, None)),
-        Some(other) => {
-            Err(Failure::usage(format!("--log-driver {other}: other log drivers are not supported yet")))
-        }
-    }
 }
 
 fn pull(text: Option<&str>) -> Result<PullPolicy> {

@@ -105,7 +105,9 @@ fn plain_flags() {
     });
     expect(&["--log-driver", "local", "--name", ""], |_| {});
     expect(&["--log-driver", "none"], |r| r.log = LogDriver::None);
-    refuse(&["--log-driver", "journald"], "--log-driver journald");
+    expect(&["--log-driver", "journald"], |r| r.log = LogDriver::Journald);
+    refuse(&["--log-driver", "syslog"], "--log-driver syslog");
+    refuse(&["--log-opt", "compress=true"], "are not compressed");
     refuse(&["--pull", "newer"], "--pull");
     refuse(&["--platform", "a/b/c/d"], "--platform");
     expect(&["--restart", "always"], |r| r.restart = RestartPolicy::Always);

@@ -1,6 +1,7 @@
 //! One file per command: its flags, and what it asks of the engine.
 
 mod attach;
+mod boot;
 mod cleanup;
 mod commit;
 mod cp;

@@ -4,7 +4,7 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, cleanup, commit, container_clone, container_exists, cp, create, diff, events, exec, export, healthcheck,
+    attach, boot, cleanup, commit, container_clone, container_exists, cp, create, diff, events, exec, export, healthcheck,
     history, images, import, info, inspect, kill, load, logs, pause, port, prune, ps, pull, rename, restart, rm, rmi,
     run, start, stats, stop, system_check, system_df, tag, top, update, version, volume, wait,
 };
@@ -408,6 +408,25 @@ pub static COMMANDS: &[Spec] = &[
         about: "Remove what nobody uses: containers, images, and volumes if asked",
         main: prune::system,
         ..PLAIN
+    },
+    Spec {
+        names: &["system boot"],
+        about: "After a boot: start what should run, by its restart policy",
+        main: boot::system_boot,
+        ..PLAIN
+    },
+    Spec {
+        names: &["boot enable"],
+        about: "Have systemd call `system boot` when the machine comes up",
+        main: boot::enable,
+        ..READER
+    },
+    Spec { names: &["boot disable"], about: "Take the unit of systemd away", main: boot::disable, ..READER },
+    Spec {
+        names: &["boot status"],
+        about: "Show whether containers come back after a boot: exit status 0 when they do",
+        main: boot::status,
+        ..READER
     },
     Spec {
         names: &["system check"],

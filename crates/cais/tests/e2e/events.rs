@@ -144,12 +144,13 @@ fn images_are_told() {
 fn a_follower_sees_what_comes_and_ends_in_time() {
     e2e(|cais| {
         cais.ok("create --name before busybox");
-        let end = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3;
+        let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let end = now() + 3;
         let line =
             format!("events --since {} --until {end} --filter event=create --format {{{{.Name}}}}", end - 3);
-        let mut follower = cais.cmd(&line).spawn();
+        let follower = cais.cmd(&line).spawn();
         let mut names = Vec::new();
-        while follower.is_running() {
+        while now() <= end {
             names.push(format!("c{}", names.len()));
             cais.ok(&format!("create --name {} busybox", names.last().unwrap()));
         }

@@ -7,6 +7,7 @@ mod attach;
 mod commit;
 mod cp;
 mod container;
+mod boot;
 mod create;
 mod diff;
 mod events;

@@ -38,7 +38,7 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     };
     put("Binds", null_when_empty(request.mounts.iter().filter_map(bind).collect()));
     put("ContainerIDFile", json!(request.cidfile.clone().unwrap_or_default()));
-    put("LogConfig", json!({"Type": request.log, "Config": {}}));
+    put("LogConfig", json!({"Type": request.log, "Config": request.log_options.given}));
     put("NetworkMode", json!(network_mode(&record.network)));
     put("PortBindings", port_bindings(request));
     let max_retries = match request.restart {

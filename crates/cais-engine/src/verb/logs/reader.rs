@@ -64,7 +64,7 @@ impl Reader {
     }
 }
 
-/// Finds where the last `lines` lines begin, reading backwards.
+/// Finds where the last `lines` lines begin, reading backwards; and how many there are.
 ///
 /// A line ends with a full record; unfinished pieces behind the last full record count as one line. Records after
 /// `until` are not counted, and nothing before `since` is looked at. A piece of a line that is separated from the rest of it by
@@ -74,10 +74,10 @@ pub(super) fn tail_start(
     lines: u64,
     since: Option<&Moment>,
     until: Option<&Moment>,
-) -> io::Result<u64> {
+) -> io::Result<(u64, u64)> {
     let end = file.metadata()?.len();
     if lines == 0 {
-        return Ok(end);
+        return Ok((end, 0));
     }
     let mut tail = Tail { wanted: lines, ends: 0, start: end, since, until };
     let mut block = vec![0; BLOCK_BYTES + HEAD_MAX_BYTES];
@@ -89,14 +89,14 @@ pub(super) fn tail_start(
         for index in (0..length.min(filled)).rev() {
             let begins = index + 1;
             if block[index] == b'\n' && tail.line(head(&block[begins..filled]), block_start + begins as u64) {
-                return Ok(tail.start);
+                return Ok((tail.start, tail.ends));
             }
         }
         if block_start == 0 {
             tail.line(head(&block[..filled]), 0);
         }
     }
-    Ok(tail.start)
+    Ok((tail.start, tail.ends))
 }
 
 /// State of the way backwards.
@@ -181,7 +181,7 @@ mod tests {
     }
 
     fn tail(file: &File, lines: u64) -> Vec<String> {
-        let start = tail_start(file, lines, None, None).unwrap();
+        let start = tail_start(file, lines, None, None).unwrap().0;
         let mut reader = Reader::new(file.try_clone().unwrap(), start).unwrap();
         let found = all(&mut reader).into_iter();
         found.map(|data| String::from_utf8(data).unwrap()).collect()
@@ -259,7 +259,7 @@ mod tests {
         let at = |second: u32| Moment::new(format!("2026-11-20T10:00:{second:02}Z").parse().unwrap());
         let start = |lines, since: Option<u32>, until: Option<u32>| {
             let (since, until) = (since.map(at), until.map(at));
-            tail_start(&file, lines, since.as_ref(), until.as_ref()).unwrap() / length
+            tail_start(&file, lines, since.as_ref(), until.as_ref()).unwrap().0 / length
         };
         assert_eq!(start(3, None, Some(6)), 4);
         assert_eq!(start(3, Some(8), None), 8);
@@ -271,7 +271,7 @@ mod tests {
     fn a_torn_end_is_a_line() {
         let content = record(1, "stdout", "F", "a") + "2026-11-20T10:00:01.000000000Z stdout F b";
         let file = file(content.as_bytes());
-        let start = tail_start(&file, 1, None, None).unwrap();
+        let start = tail_start(&file, 1, None, None).unwrap().0;
         let mut reader = Reader::new(file, start).unwrap();
         assert!(all(&mut reader).is_empty());
         assert_eq!(reader.torn().unwrap().data, b"b");

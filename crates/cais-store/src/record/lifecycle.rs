@@ -1,0 +1,99 @@
+//! What a request says about a container's life after its start: whether it runs again, how its health is probed, where
+//! its output goes.
+
+use std::collections::BTreeMap;
+
+use cais_oci::Healthcheck;
+use serde::{Deserialize, Serialize};
+
+/// Whether a container runs again when it has ended (`--restart`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// Never.
+    #[default]
+    No,
+    /// When it has failed.
+    OnFailure {
+        /// So many times in a row at most; 0 = without limit.
+        max_retries: u32,
+    },
+    /// Whatever its exit code.
+    Always,
+    /// As always, unless it was stopped by hand: then not at the next boot either.
+    UnlessStopped,
+}
+
+impl RestartPolicy {
+    /// Docker's word for it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RestartPolicy::No => "no",
+            RestartPolicy::OnFailure { .. } => "on-failure",
+            RestartPolicy::Always => "always",
+            RestartPolicy::UnlessStopped => "unless-stopped",
+        }
+    }
+}
+
+/// `--health-*` and `--no-healthcheck`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HealthRequest {
+    /// No probes, whatever the image says.
+    pub disabled: bool,
+    /// Fields that are zero or empty are the image's.
+    pub check: Healthcheck,
+    /// What is done with a container that has become unhealthy.
+    pub on_failure: HealthAction,
+}
+
+/// What is done with a container that has become unhealthy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HealthAction {
+    /// It is shown.
+    #[default]
+    None,
+    /// It is killed; what comes then is the restart policy's.
+    Kill,
+    /// It is stopped and runs again.
+    Restart,
+    /// It is stopped, and stays so.
+    Stop,
+}
+
+/// Where a container's output is kept, beside what goes to who is attached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogDriver {
+    /// In a file, in Kubernetes' format.
+    #[default]
+    #[serde(rename = "k8s-file")]
+    File,
+    /// In the journal of systemd.
+    #[serde(rename = "journald")]
+    Journald,
+    /// Nowhere.
+    #[serde(rename = "none")]
+    None,
+}
+
+/// How much of a log is kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LogOptions {
+    /// Bytes of one file; -1 = without limit, `None` = [`LogOptions::MAX_BYTES`].
+    pub max_bytes: Option<i64>,
+    /// Files, the one that is written included; `None` = [`LogOptions::MAX_FILES`].
+    pub max_files: Option<u32>,
+    /// As given, for `inspect`.
+    pub given: BTreeMap<String, String>,
+}
+
+impl LogOptions {
+    /// Bytes of one file when nothing is said.
+    pub const MAX_BYTES: i64 = 20 << 20;
+    /// Files when nothing is said.
+    pub const MAX_FILES: u32 = 5;
+}
