@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use cais_store::StoreError;
+use cais_store::{Noun, StoreError};
 
 /// Result of every verb.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -68,6 +68,17 @@ impl Error {
         source: impl std::error::Error + Send + Sync + 'static,
     ) -> Error {
         Error::new(kind, format!("{message}: {}", chain(&source))).source(source)
+    }
+}
+
+impl Error {
+    /// What was looked for by a name that nothing has.
+    #[must_use]
+    pub fn missing(&self) -> Option<(Noun, &str)> {
+        match self.source.as_deref()?.downcast_ref()? {
+            StoreError::NoSuch { noun, name } => Some((*noun, name)),
+            _ => None,
+        }
     }
 }
 

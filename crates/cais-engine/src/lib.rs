@@ -31,6 +31,7 @@ pub mod view;
 use std::path::PathBuf;
 
 pub use cais_registry::Secret;
+pub use cais_store::Noun;
 pub use cais_store::record::*;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{EventActor, EventMessage};

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use crate::failure::Failure;
+use crate::similar::nearest;
 use crate::spec::Spec;
 use crate::surroundings::Globals;
 use crate::verb::table::{COMMANDS, HIDDEN};
@@ -21,7 +22,7 @@ pub enum Errand {
 }
 
 /// Words with commands below them.
-const MANAGEMENT: [&str; 6] = ["container", "image", "volume", "system", "healthcheck", "boot"];
+pub const MANAGEMENT: [&str; 6] = ["container", "image", "volume", "system", "healthcheck", "boot"];
 
 /// Global flags of docker and podman that are refused, those with a value first.
 const REFUSED_VALUED: [(&str, &str); 12] = [
@@ -107,7 +108,7 @@ fn find(argv: Vec<OsString>) -> Result<Errand, Failure> {
     let mut rest = argv.into_iter();
     let Some(first) = rest.next() else { return Ok(Errand::Help) };
     let first = first.to_string_lossy().into_owned();
-    if let Some(spec) = HIDDEN.iter().find(|spec| spec.name() == first) {
+    if let Some(spec) = HIDDEN.iter().copied().find(|spec| spec.name() == first) {
         return Ok(Errand::Command { spec, words: first, argv: rest.collect() });
     }
     if first == "help" {
@@ -155,30 +156,7 @@ pub fn below(management: &str) -> Vec<&'static Spec> {
 
 /// The command that differs least, if it differs by little.
 fn similar(words: &str) -> Option<&'static str> {
-    let names = COMMANDS.iter().flat_map(|spec| spec.names).copied().chain(MANAGEMENT);
-    let nearest = names.map(|name| (distance(words, name), name)).min_by_key(|(distance, _)| *distance)?;
-    let allowed = if words.len() > 3 { 2 } else { 1 };
-    (nearest.0 <= allowed).then_some(nearest.1)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that make one word of another (optimal string alignment).
-fn distance(left: &str, right: &str) -> usize {
-    let (left, right): (Vec<char>, Vec<char>) = (left.chars().take(64).collect(), right.chars().collect());
-    let width = right.len() + 1;
-    let mut rows: Vec<Vec<usize>> = vec![(0..width).collect()];
-    for i in 1..=left.len() {
-        let mut row = vec![i; width];
-        for j in 1..width {
-            let differs = usize::from(left[i - 1] != right[j - 1]);
-            let mut best = (rows[i - 1][j] + 1).min(row[j - 1] + 1).min(rows[i - 1][j - 1] + differs);
-            if i > 1 && j > 1 && left[i - 1] == right[j - 2] && left[i - 2] == right[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row[j] = best;
-        }
-        rows.push(row);
-    }
-    rows[left.len()][right.len()]
+    nearest(words, COMMANDS.iter().flat_map(|spec| spec.names).copied().chain(MANAGEMENT))
 }
 
 #[cfg(test)]
@@ -247,15 +225,6 @@ mod tests {
         for (line, expected) in cases {
             let text = errand(line).1;
             assert!(text.contains(expected), "{line}: {text}");
-        }
-    }
-
-    #[test]
-    fn distances() {
-        for (left, right, expected) in
-            [("run", "run", 0), ("rnu", "run", 1), ("", "ps", 2), ("images", "image", 1), ("kill", "ill", 1)]
-        {
-            assert_eq!(distance(left, right), expected, "{left} {right}");
         }
     }
 

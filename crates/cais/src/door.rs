@@ -3,10 +3,12 @@
 use std::cell::OnceCell;
 use std::io::Write;
 
-use cais_engine::{Config, Engine};
+use cais_engine::{Config, Engine, Noun};
 use rustix::process::geteuid;
 
 use crate::failure::Failure;
+use crate::names;
+use crate::similar::nearest;
 use crate::spec::Spec;
 use crate::surroundings::Surroundings;
 
@@ -29,6 +31,14 @@ impl Door {
         Door { spec, words, debug, surroundings, engine: OnceCell::new() }
     }
 
+    /// A door of nobody, for tests of parsers.
+    #[cfg(test)]
+    pub fn for_tests(spec: &'static Spec) -> Door {
+        let identity = crate::surroundings::Identity::new(0, "");
+        let surroundings = Surroundings::new(&Default::default(), &|_| None, identity, &|_| None);
+        Door::new(spec, String::new(), false, surroundings)
+    }
+
     /// The engine. The first call moves an ordinary user into its user namespace when the command needs it, so no
     /// thread may have been started before.
     ///
@@ -49,9 +59,22 @@ impl Door {
         Ok(self.engine.get_or_init(|| engine))
     }
 
-    /// Tells of a failure that does not end the command.
+    /// Tells of a failure.
     pub fn complain(&self, failure: &Failure) {
-        print_stderr(&failure.told(&self.words, self.debug));
+        let mut text = failure.told(&self.words, self.debug);
+        if failure.hint.is_none()
+            && let Some((noun, word)) = &failure.missing
+            && let Some(name) = self.meant(*noun, word)
+        {
+            text.push_str(&format!("hint: did you mean {name}?\n"));
+        }
+        print_stderr(&text);
+    }
+
+    /// The name that is nearly what was typed.
+    fn meant(&self, noun: Noun, word: &str) -> Option<String> {
+        let names = names::of(self.engine.get()?, noun).ok()?;
+        nearest(word, names.iter().map(String::as_str)).map(str::to_owned)
     }
 
     /// Tells the engine's warnings.

@@ -3,7 +3,8 @@
 use std::error::Error;
 use std::fmt::Display;
 
-use cais_engine::ErrorKind;
+use cais_engine::{ErrorKind, Noun};
+use clap::Command;
 
 /// The exit code of a command, or why it failed.
 pub type Outcome = Result<u8, Failure>;
@@ -43,18 +44,26 @@ pub struct Failure {
     pub hint: Option<String>,
     /// Deeper causes, outermost first, for `--debug`.
     pub chain: Vec<String>,
+    /// What was looked for and is not there, for "did you mean".
+    pub missing: Option<(Noun, String)>,
+    /// No failure: the answer to [`crate::parse::DESCRIBE`].
+    pub described: Option<Box<Command>>,
 }
 
 impl Failure {
+    fn new(cause: Cause, message: String) -> Failure {
+        Failure { cause, message, hint: None, chain: Vec::new(), missing: None, described: None }
+    }
+
     /// What was typed is wrong.
     pub fn usage(message: impl Into<String>) -> Failure {
-        Failure { cause: Cause::Usage, message: message.into(), hint: None, chain: Vec::new() }
+        Failure::new(Cause::Usage, message.into())
     }
 
     /// Something at the edge failed: `operation: source`.
     pub fn edge(operation: impl Display, source: impl Error) -> Failure {
         let chain = chain(source.source());
-        Failure { cause: Cause::Edge, message: format!("{operation}: {source}"), hint: None, chain }
+        Failure { chain, ..Failure::new(Cause::Edge, format!("{operation}: {source}")) }
     }
 
     /// Adds the hint.
@@ -94,7 +103,9 @@ impl Failure {
 impl From<cais_engine::Error> for Failure {
     fn from(error: cais_engine::Error) -> Failure {
         let chain = chain(Error::source(&error));
-        Failure { cause: Cause::Engine(error.kind), message: error.message, hint: error.hint, chain }
+        let missing = error.missing().map(|(noun, name)| (noun, name.to_owned()));
+        let hint = error.hint;
+        Failure { hint, chain, missing, ..Failure::new(Cause::Engine(error.kind), error.message) }
     }
 }
 

@@ -61,6 +61,7 @@ System:
   version   Show versions
   system df | prune
             Show what takes space on the disk; remove what nobody uses
+  completion  Print a script that lets bash, zsh or fish complete command lines
   system check [--repair]
             Compare what is stored with what is real; repair it
   system boot

@@ -6,6 +6,7 @@
 
 mod attached;
 mod chosen;
+mod complete;
 mod container_args;
 mod container_filter;
 mod container_row;
@@ -19,6 +20,7 @@ mod help;
 mod image_row;
 mod limit_args;
 mod list;
+mod names;
 mod outlet;
 mod parse;
 mod process_row;
@@ -27,6 +29,7 @@ mod pump;
 mod refused;
 mod request;
 mod runtime_door;
+mod similar;
 mod size;
 mod spec;
 mod stats_row;
@@ -53,19 +56,19 @@ fn main() -> ExitCode {
         return runtime_door::main(program, words);
     }
     let (globals, errand) = dispatch(argv.split_off(argv.len().min(1)));
-    let (words, codes, outcome) = match errand {
+    let code = match errand {
         Ok(Errand::Command { spec, words, argv }) => {
             let door = Door::new(spec, words, globals.debug, surroundings(&globals));
-            let outcome = (spec.main)(&door, argv);
-            (door.words, spec.codes, outcome)
+            (spec.main)(&door, argv).unwrap_or_else(|failure| {
+                door.complain(&failure);
+                failure.code(spec.codes)
+            })
         }
-        Ok(errand) => (String::new(), Codes::Plain, print_text(&errand)),
-        Err(failure) => (String::new(), Codes::Plain, Err(failure)),
+        errand => errand.and_then(|errand| print_text(&errand)).unwrap_or_else(|failure| {
+            print_stderr(&failure.told("", globals.debug));
+            failure.code(Codes::Plain)
+        }),
     };
-    let code = outcome.unwrap_or_else(|failure| {
-        print_stderr(&failure.told(&words, globals.debug));
-        failure.code(codes)
-    });
     ExitCode::from(code)
 }
 

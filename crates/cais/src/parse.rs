@@ -14,6 +14,9 @@ use crate::help;
 use crate::refused::Refused;
 use crate::spec::Spec;
 
+/// In place of the words after a command's name: what are its flags? Nobody can type it, for it holds a NUL.
+pub const DESCRIBE: &str = "\0describe";
+
 /// What the words after a command's name turned out to be.
 #[derive(Debug)]
 pub enum Parsed<A> {
@@ -43,6 +46,9 @@ pub fn parse<A: Args>(spec: &Spec, argv: Vec<OsString>) -> Result<A, Failure> {
 /// As [`parse`].
 pub fn read<A: Args>(spec: &Spec, argv: Vec<OsString>) -> Result<Parsed<A>, Failure> {
     let command = build::<A>(spec);
+    if argv.first().is_some_and(|word| word == DESCRIBE) {
+        return Err(Failure { described: Some(Box::new(command)), ..Failure::usage("") });
+    }
     match command.clone().try_get_matches_from(argv) {
         Ok(matches) => {
             for flag in spec.refused {

@@ -2,8 +2,11 @@
 
 use std::ffi::OsString;
 
+use clap::Command;
+
 use crate::door::Door;
 use crate::failure::{Codes, Outcome};
+use crate::parse::DESCRIBE;
 use crate::refused::Refused;
 
 /// One command.
@@ -31,5 +34,11 @@ impl Spec {
     /// The name it is known by.
     pub fn name(&self) -> &'static str {
         self.names.first().copied().unwrap_or_default()
+    }
+
+    /// Its flags, refused ones hidden, as its own parser has them: the one source of completion and man pages.
+    pub fn flags(&self, door: &Door) -> Option<Command> {
+        let described = (self.main)(door, vec![DESCRIBE.into()]).err()?.described?;
+        Some(*described)
     }
 }

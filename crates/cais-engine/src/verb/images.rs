@@ -67,7 +67,9 @@ impl Engine {
             meanings.extend(Reference::parse(&format!("localhost/{name}")));
         }
         self.store.find_image(name, &meanings).map_err(|error| match error {
-            StoreError::NoSuch { .. } => Error::new(ErrorKind::NotFound, format!("no such image: {name}")),
+            StoreError::NoSuch { .. } => {
+                Error::new(ErrorKind::NotFound, format!("no such image: {name}")).source(error)
+            }
             other => other.into(),
         })
     }

@@ -4,9 +4,10 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, boot, cleanup, commit, container_clone, container_exists, cp, create, diff, events, exec, export, healthcheck,
-    history, images, import, info, inspect, kill, load, logs, pause, port, prune, ps, pull, rename, restart, rm, rmi,
-    run, start, stats, stop, system_check, system_df, tag, top, update, version, volume, wait,
+    attach, boot, cleanup, commit, complete, completion, container_clone, container_exists, cp, create, diff, events,
+    exec, export, healthcheck, history, images, import, info, inspect, kill, load, logs, man, pause, port, prune, ps,
+    pull, rename, restart, rm, rmi, run, start, stats, stop, system_check, system_df, tag, top, update, version, volume,
+    wait,
 };
 
 /// What most commands are like.
@@ -395,6 +396,14 @@ pub static COMMANDS: &[Spec] = &[
     },
     Spec { names: &["version"], usage: "[OPTIONS]", about: "Show versions", main: version::main, ..READER },
     Spec {
+        names: &["completion"],
+        usage: "bash|zsh|fish",
+        about: "Print a script that lets the shell complete command lines",
+        examples: &["source <(cais completion bash)", "cais completion fish | source"],
+        main: completion::main,
+        ..READER
+    },
+    Spec {
         names: &["system df"],
         usage: "[OPTIONS]",
         about: "Show what is stored takes on the disk",
@@ -438,8 +447,21 @@ pub static COMMANDS: &[Spec] = &[
 ];
 
 /// Called by the monitor of a container; not for people.
-pub static HIDDEN: [Spec; 3] = [
-    Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN },
-    Spec { names: &["__again"], main: cleanup::again, ..PLAIN },
-    Spec { names: &["__probe"], main: cleanup::probe, ..PLAIN },
-];
+pub static CLEANUP: Spec = Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN };
+static AGAIN: Spec = Spec { names: &["__again"], main: cleanup::again, ..PLAIN };
+static PROBE: Spec = Spec { names: &["__probe"], main: cleanup::probe, ..PLAIN };
+
+/// What a shell's completion asks; not for people.
+static COMPLETE: Spec = Spec { names: &["__complete"], main: complete::main, ..READER };
+
+/// Manual pages, for packagers.
+static MAN: Spec = Spec {
+    names: &["man"],
+    usage: "[--dir DIR] [COMMAND]",
+    about: "Print manual pages, or write all of them into a directory",
+    main: man::main,
+    ..READER
+};
+
+/// Commands that the help does not list.
+pub static HIDDEN: [&Spec; 5] = [&CLEANUP, &AGAIN, &PROBE, &COMPLETE, &MAN];
