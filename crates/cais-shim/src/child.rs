@@ -10,7 +10,8 @@ use crate::bind::{self, Bind};
 use crate::creds::{self, Identity};
 use crate::filesystem::{self, Filesystem};
 use crate::hook::Hook;
-use crate::mounts::{self, Cover, Failure, Overlay};
+use crate::mask::{self, Cover};
+use crate::mounts::{self, Failure, Overlay};
 use crate::node::{self, Node};
 use crate::peer::Peer;
 use crate::sys;
@@ -193,8 +194,8 @@ impl<'a> Child<'a> {
             Step::MakeNode { path, mode, device, uid, gid } => {
                 plain(node::make(self.root, path.0, Node { mode, device, uid, gid }))
             }
-            Step::Mask { path } => plain(mounts::mask(self.root, path.0, &mut self.cover)),
-            Step::ReadOnlyPath { path } => plain(mounts::read_only(self.root, path.0)),
+            Step::Mask { path } => plain(mask::mask(self.root, path.0, &mut self.cover)),
+            Step::ReadOnlyPath { path } => plain(mask::read_only(self.root, path.0)),
             Step::RootAttributes { set } => plain(sys::mount_setattr(self.root, false, set, 0)),
             Step::Pivot {} => plain(self.pivot()),
             Step::Hostname { name } => plain(sys::sethostname(name.0)),

@@ -25,6 +25,7 @@ pub mod launch;
 pub mod line;
 pub mod listener;
 pub mod log;
+pub mod mask;
 pub mod monitor;
 pub mod mounts;
 pub mod node;

@@ -4,6 +4,7 @@
 use cais_plan::wire::detail;
 
 use crate::child::{Child, STREAMS, plain};
+use crate::mask;
 use crate::mounts::{self, Failure};
 use crate::sys;
 
@@ -117,7 +118,7 @@ impl Child<'_> {
 }
 
 fn is_null(fd: i32) -> bool {
-    sys::fstat(fd).is_ok_and(|stat| stat.kind() == sys::S_IFCHR && stat.device == mounts::NULL_DEVICE)
+    sys::fstat(fd).is_ok_and(|stat| stat.kind() == sys::S_IFCHR && stat.device == mask::NULL_DEVICE)
 }
 
 /// As runc does: the owner changes, the group stays, /dev/null is nobody's, and where it is not allowed it is not.
@@ -125,7 +126,7 @@ fn own_inherited(uid: u32) {
     for fd in 0..STREAMS {
         if let Ok(stat) = sys::fstat(fd)
             && stat.uid != uid
-            && stat.device != mounts::NULL_DEVICE
+            && stat.device != mask::NULL_DEVICE
         {
             let _ = sys::fchown(fd, uid, u32::MAX);
         }

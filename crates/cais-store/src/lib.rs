@@ -43,8 +43,8 @@ pub use images::{FoundImage, Image, ImageRecord, References};
 pub use ingest::{Ingest, LayerInput, LayerWanted, MadeLayer, NewImage};
 pub use layers::LayerMeta;
 pub use names::{check_name, random_id, random_name};
-pub use usage::Usage;
 pub use restart::RestartState;
+pub use usage::Usage;
 pub use volumes::VolumeRecord;
 
 use paths::Paths;

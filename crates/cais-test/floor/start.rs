@@ -13,7 +13,7 @@ use core::arch::global_asm;
 use core::ffi::{CStr, c_char};
 
 use cais_plan::Strings;
-use cais_shim::{creds, mounts, sys};
+use cais_shim::{creds, mask, mounts, sys};
 
 #[path = "../../cais-shim/src/memory.rs"]
 mod memory;
@@ -204,12 +204,12 @@ fn contain(rootfs: &[u8], filter: &[u8], tasks: &[i32], command: *const *const c
         or_leave(sys::symlinkat(content.to_bytes(), root, path.to_bytes()), 16);
     }
     or_leave(sys::sethostname(b"floor"), 17);
-    let mut cover = mounts::Cover::default();
+    let mut cover = mask::Cover::default();
     for path in MASKED {
-        or_leave(mounts::mask(root, path.to_bytes(), &mut cover), 18);
+        or_leave(mask::mask(root, path.to_bytes(), &mut cover), 18);
     }
     for path in READ_ONLY {
-        or_leave(mounts::read_only(root, path.to_bytes()), 18);
+        or_leave(mask::read_only(root, path.to_bytes()), 18);
     }
     or_leave(sys::mount_setattr(root, false, RDONLY, 0), 18);
     let dot = c".".to_bytes();

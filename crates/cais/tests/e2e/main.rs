@@ -4,18 +4,18 @@
 //! its command line, the kernel and the disk; nothing of the engine is linked here.
 
 mod attach;
-mod commit;
-mod cp;
-mod container;
 mod boot;
+mod commit;
+mod container;
+mod cp;
 mod create;
 mod diff;
 mod events;
 mod exec;
 mod export;
 mod faults;
-mod history;
 mod health;
+mod history;
 mod images;
 mod import;
 mod info;
