@@ -27,7 +27,6 @@ const fn switch(long: &'static str, reason: &'static str) -> Refused {
 const NAMESPACES: &str = "choosing another namespace of this kind is not supported yet";
 const ADDRESS: &str = "fixed addresses need user-defined networks, which are not supported yet";
 const LIMIT: &str = "this limit is not supported yet";
-const RESTART: &str = "restart policies are not supported yet; a container stays down when it ends";
 const HEALTH: &str = "the health check of a container is set when it is created; create it anew";
 const DEVICE_RATE: &str = "per-device limits are not supported yet";
 
@@ -165,7 +164,6 @@ pub const UPDATE: &[Refused] = &[
     valued("health-timeout", &[], HEALTH),
     valued("kernel-memory", &["0"], "the kernel has no such limit any more"),
     switch("no-healthcheck", HEALTH),
-    valued("restart", &["no"], RESTART),
 ];
 
 /// Of `container clone`.

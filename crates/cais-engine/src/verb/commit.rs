@@ -90,7 +90,11 @@ impl Engine {
         let parsed =
             ImageConfig { created: Some(created), author: request.author.clone(), config: process, ..config };
         let image = make_image(parsed, blobs)?;
-        Ok((ingest.commit(&image, &references)?.id, warnings))
+        let made = ingest.commit(&image, &references)?.id;
+        let named = references.first().map(Reference::familiar).unwrap_or_default();
+        let told = [("comment", request.message.as_str()), ("imageID", made.as_str()), ("imageRef", &named)];
+        self.tell_container(&record, "commit", &told);
+        Ok((made, warnings))
     }
 
     fn base_of(&self, record: &ContainerRecord) -> Result<cais_store::ImageRecord> {

@@ -14,6 +14,8 @@ impl Engine {
     pub fn export(&self, name: &str, out: &mut (dyn Write + Send)) -> Result<()> {
         let id = self.store.resolve_container(name)?;
         let record = self.store.load_container(&id)?;
-        archive_tree(self.bare_root(&record)?.as_fd(), out)
+        archive_tree(self.bare_root(&record)?.as_fd(), out)?;
+        self.tell_container(&record, "export", &[]);
+        Ok(())
     }
 }

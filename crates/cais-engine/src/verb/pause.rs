@@ -25,7 +25,9 @@ impl Engine {
         };
         cgroup.freeze().map_err(failed("freeze", &id))?;
         // One that ended meanwhile left a group in which nothing can be frozen.
-        self.running_pid(&id).map(drop)
+        self.running_pid(&id)?;
+        self.tell_container(&self.store.load_container(&id)?, "pause", &[]);
+        Ok(())
     }
 
     /// Lets the processes of a paused container go on.
@@ -37,7 +39,9 @@ impl Engine {
         if !self.is_frozen(&id) {
             return Err(Error::new(ErrorKind::Conflict, format!("container {} is not paused", short(&id))));
         }
-        self.thaw(&id)
+        self.thaw(&id)?;
+        self.tell_container(&self.store.load_container(&id)?, "unpause", &[]);
+        Ok(())
     }
 
     /// Lets a container's processes go on if they stand still.

@@ -73,6 +73,7 @@ impl Engine {
                 Err(error) => pruned.failures.push(error.message),
             }
         }
+        self.tell_pruned("container", pruned.reclaimed_bytes);
         Ok(pruned)
     }
 
@@ -108,6 +109,12 @@ impl Engine {
                     + swept.layers.iter().filter_map(|it| usage.layers.get(it.hex())).sum::<u64>();
         }
         exclusive.finish()?;
+        for removed in &pruned.removed {
+            if let ImageRemoval::Deleted(id) = removed {
+                self.tell("image", "delete", id.as_str(), &[]);
+            }
+        }
+        self.tell_pruned("image", pruned.reclaimed_bytes);
         Ok(pruned)
     }
 
@@ -129,7 +136,15 @@ impl Engine {
             }
         }
         exclusive.finish()?;
+        for name in &pruned.removed {
+            self.tell("volume", "destroy", name, &[("driver", "local")]);
+        }
+        self.tell_pruned("volume", pruned.reclaimed_bytes);
         Ok(pruned)
+    }
+
+    fn tell_pruned(&self, kind: &str, reclaimed_bytes: u64) {
+        self.tell(kind, "prune", "", &[("reclaimed", &reclaimed_bytes.to_string())]);
     }
 }
 

@@ -13,8 +13,13 @@ impl Engine {
     pub fn rename(&self, name: &str, new_name: &str) -> Result<()> {
         let id = self.store.resolve_container(name)?;
         let new_name = new_name.strip_prefix('/').unwrap_or(new_name);
+        let old_name = self.store.load_container(&id)?.name;
         match self.store.rename_container(&id, new_name) {
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                let record = self.store.load_container(&id)?;
+                self.tell_container(&record, "rename", &[("oldName", &format!("/{old_name}"))]);
+                Ok(())
+            }
             Err(StoreError::NameTaken { .. }) => {
                 let owner = self.store.resolve_container(new_name).unwrap_or_default();
                 if owner == id {

@@ -25,7 +25,9 @@ impl Engine {
                 self.store.mark_stopped(&id)?;
             }
             self.end(&record, signal, patience)?;
-            return self.start(&id, false, false);
+            let started = self.start(&id, false, false)?;
+            self.tell_container(&record, "restart", &[]);
+            return Ok(started);
         }
         // Whoever cleans up after the old run, an attached `run --rm` too, asks the record. A crash in between leaves a
         // container that is not removed at its end.
@@ -40,7 +42,9 @@ impl Engine {
             // It ended before its record said again what is to come then.
             self.discard(&record)?;
         }
-        Ok(Started { id, stream: None, warnings: started?.warnings })
+        let warnings = started?.warnings;
+        self.tell_container(&record, "restart", &[]);
+        Ok(Started { id, stream: None, warnings })
     }
 
     fn keep_at_end(&self, id: &str, keep: bool) -> Result<()> {

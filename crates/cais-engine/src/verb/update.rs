@@ -1,7 +1,8 @@
 //! `update`: other limits and variables for a container that is there; limits reach a running one at once.
 
+use crate::attach::short;
 use crate::limits::{self, Group, NOT_APPLIED};
-use crate::{ContainerRecord, Engine, Error, ErrorKind, ResourceRequest, Result};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, ResourceRequest, RestartPolicy, Result};
 
 /// What is to be different; what is not said stays.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -12,6 +13,8 @@ pub struct ContainerUpdate {
     pub env: Vec<String>,
     /// Variables that go.
     pub unset_env: Vec<String>,
+    /// Whether it runs again when it has ended; also of a run that is going on.
+    pub restart: Option<RestartPolicy>,
 }
 
 impl Engine {
@@ -35,11 +38,20 @@ impl Engine {
             }
             Ok::<_, Error>(())
         })?;
+        self.tell_container(&self.store.load_container(&id)?, "update", &[]);
         Ok(warnings)
     }
 }
 
 fn change(record: &mut ContainerRecord, update: &ContainerUpdate) -> Result<()> {
+    if let Some(policy) = update.restart {
+        if record.request.auto_remove && policy != RestartPolicy::No {
+            let message =
+                format!("container {} is removed when it ends: it cannot run again", short(&record.id));
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        record.request.restart = policy;
+    }
     record.request.resources = merge(&record.request.resources, &update.resources)?;
     for name in &update.unset_env {
         set_variable(&mut record.env, name, None);

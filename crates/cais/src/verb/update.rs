@@ -10,7 +10,7 @@ use crate::door::{Door, print_stdout};
 use crate::failure::{Failure, Outcome};
 use crate::limit_args::LimitArgs;
 use crate::parse::parse;
-use crate::request::{Caller, environment};
+use crate::request::{Caller, environment, restart_policy};
 
 #[derive(Debug, Args)]
 struct UpdateArgs {
@@ -22,6 +22,9 @@ struct UpdateArgs {
     /// The container that was created last.
     #[arg(short, long)]
     latest: bool,
+    /// Whether it runs again when it has ended: no, on-failure[:max], always, unless-stopped.
+    #[arg(long, value_name = "POLICY")]
+    restart: Option<String>,
     /// Take an environment variable away.
     #[arg(long, value_name = "NAME")]
     unsetenv: Vec<String>,
@@ -30,7 +33,8 @@ struct UpdateArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: UpdateArgs = parse(door.spec, argv)?;
-    if args.limits == LimitArgs::default() && args.env.is_empty() && args.unsetenv.is_empty() {
+    let says_nothing = args.env.is_empty() && args.unsetenv.is_empty() && args.restart.is_none();
+    if args.limits == LimitArgs::default() && says_nothing {
         return Err(
             Failure::usage("nothing to update: give at least one flag").hint("see 'cais update --help'")
         );
@@ -45,6 +49,12 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         resources: args.limits.resources()?,
         env: environment(&[], &args.env, &caller)?,
         unset_env: args.unsetenv,
+        restart: args
+            .restart
+            .as_deref()
+            .map(restart_policy)
+            .transpose()
+            .map_err(|reason| Failure::usage(format!("--restart: {reason}")))?,
     };
     let chosen = Chosen { latest: args.latest, ..Chosen::default() };
     let names = chosen.names(door, &args.containers, &[], |_| false)?;

@@ -167,3 +167,32 @@ fn a_follower_sees_what_comes_and_ends_in_time() {
         cais.fails(1, "events --filter colour=red").says("unknown filter");
     });
 }
+
+#[test]
+fn what_changes_a_container_is_told() {
+    e2e(|cais| {
+        cais.ok("run -d --name a1 busybox sleep 1000");
+        for line in [
+            "pause a1",
+            "unpause a1",
+            "rename a1 a2",
+            "update --pids-limit 50 a2",
+            "restart -t 0 a2",
+            "commit a2 made:1",
+        ] {
+            cais.ok(line);
+        }
+        cais.ok("export -o /dev/null a2");
+        let told = actions(cais, "--filter container=a2");
+        for action in ["pause", "unpause", "rename", "update", "restart", "commit", "export"] {
+            let line = format!("container {action}");
+            assert_eq!(told.iter().filter(|told| **told == line).count(), 1, "{action}: {told:?}");
+        }
+        let old =
+            cais.ok("events --stream=false --filter event=rename --format {{.Actor.Attributes.oldName}}");
+        assert_eq!(old, "/a1");
+        cais.ok("rm -f a2");
+        cais.ok("image prune -a -f");
+        assert!(actions(cais, "--filter type=image").contains(&"image prune".to_owned()));
+    });
+}

@@ -113,3 +113,26 @@ fn nonsense_is_refused() {
         assert_eq!(cais.inspect("u1", "{{.HostConfig.Memory}}"), "0");
     });
 }
+
+#[test]
+fn a_policy_reaches_the_run_that_is_going_on() {
+    e2e(|cais| {
+        cais.ok("run -d --name u1 busybox sleep 1000");
+        cais.ok("update --restart always u1");
+        assert_eq!(cais.inspect("u1", "{{.HostConfig.RestartPolicy.Name}}"), "always");
+        let first = cais.inspect("u1", "{{.State.Pid}}");
+        let pid: i32 = first.parse().unwrap();
+        // From outside: no command of ours ended it.
+        let _ = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+        wait_until("it runs again", || {
+            let pid = cais.inspect("u1", "{{.State.Pid}}");
+            pid != "0" && pid != first && cais.inspect("u1", "{{.State.Status}}") == "running"
+        });
+        cais.ok("update --restart no u1");
+        cais.ok("rm -f u1");
+        cais.ok("run -d --rm --name u2 busybox sleep 1000");
+        cais.fails(1, "update --restart always u2").one_clear_error().says("removed when it ends");
+        cais.fails(1, "update --restart sometimes u2").one_clear_error().says("--restart");
+        cais.ok("rm -f u2");
+    });
+}
