@@ -14,6 +14,8 @@ use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
 /// Docker's patience between the stop signal and SIGKILL.
 pub(super) const STOP_TIMEOUT_SECS: i64 = 10;
 const SIGKILL: i32 = 9;
+/// SIGINT, SIGQUIT, SIGTERM.
+const ENDING: [i32; 3] = [2, 3, 15];
 /// How long `kill` waits for the end.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -26,8 +28,10 @@ impl Engine {
         let signal = signal_number(signal)?;
         let id = self.store.resolve_container(name)?;
         let record = self.store.load_container(&id)?;
-        // Docker: these end the policy, too; with a stop signal of its own another signal means something else.
-        let ends = signal == SIGKILL || signal == record.stop_signal || record.stop_signal_given.is_none();
+        // These are meant to end it, and its policy with it; where it has a stop signal of its own, only that one and
+        // SIGKILL are. Unlike in Docker a SIGHUP or SIGUSR1 leaves the policy alone.
+        let usual = record.stop_signal_given.is_none() && ENDING.contains(&signal);
+        let ends = usual || signal == SIGKILL || signal == record.stop_signal;
         if self.is_restarting(&record)? {
             self.store.mark_stopped(&id)?;
             return self.end(&record, signal, Some(KILL_PATIENCE));

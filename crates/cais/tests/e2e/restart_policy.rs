@@ -176,9 +176,14 @@ fn who_was_stopped_stays_down_and_who_was_killed_by_another_comes_back() {
         wait_for_restarts(cais, "a1", 1);
         cais.wait_for_state("a1", "running");
         assert_ne!(cais.inspect("a1", "{{.State.Pid}}"), pid.to_string());
+        cais.ok("kill -s USR1 a1");
+        let pid: i32 = cais.inspect("a1", "{{.State.Pid}}").parse().unwrap();
+        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        wait_for_restarts(cais, "a1", 2);
+        cais.wait_for_state("a1", "running");
         cais.ok("kill a1");
         cais.wait_for_state("a1", "exited");
-        assert_eq!(cais.inspect("a1", "{{.RestartCount}}"), "1");
+        assert_eq!(cais.inspect("a1", "{{.RestartCount}}"), "2");
     });
 }
 

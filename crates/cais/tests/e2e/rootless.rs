@@ -211,3 +211,30 @@ fn files_in_and_out(cais: &Cais, ranges: bool) {
     assert!(sailor.ok("system prune -a -f").contains("untagged: made:up"));
     assert_eq!(sailor.ok("system check"), "");
 }
+
+#[test]
+fn containers_are_probed_and_run_again() {
+    e2e_empty(|cais| lives(cais, true));
+}
+
+#[test]
+fn one_id_is_enough_to_be_probed_and_run_again() {
+    e2e_empty(|cais| lives(cais, false));
+}
+
+fn lives(cais: &Cais, ranges: bool) {
+    let Some(sailor) = Sailor::new(cais, ranges) else { return };
+    sailor.ok("run -d --name a1 --network none --restart on-failure:2 busybox sh -c 'exit 3'");
+    cais_test::wait_until("the policy has given up", || {
+        sailor.ok("inspect --format '{{.State.Status}} {{.RestartCount}}' a1") == "exited 2"
+    });
+    sailor.ok("run -d --name b1 --network none --health-cmd true --health-interval 20ms busybox sleep 1000");
+    cais_test::wait_until("b1 is healthy", || {
+        sailor.ok("inspect --format {{.State.Health.Status}} b1") == "healthy"
+    });
+    sailor.ok("healthcheck run b1");
+    sailor.ok("rm -f a1 b1");
+    let events =
+        sailor.ok("events --stream=false --filter container=a1 --filter event=die --format {{.Action}}");
+    assert_eq!(events.lines().count(), 3);
+}

@@ -1,6 +1,6 @@
 //! `cais update`.
 
-use cais_test::{Cais, e2e, skip};
+use cais_test::{Cais, e2e, skip, wait_until};
 
 /// The value of the first file that exists, of version 1 and of version 2.
 fn value(cais: &Cais, name: &str, version_1: &str, version_2: &str) -> String {
