@@ -131,7 +131,12 @@ impl Engine {
         let cleans = taking.attach && !record.may_run_again();
         let stream = AttachStream::new(ours, cleans.then_some(after));
         let pid = first_word(&stream, shim_pid, &record.id, &planned.steps)?;
-        self.store.write_facts(&record.id, &RunFacts { shim_pid, pid, restarting: false, ..facts })?;
+        let facts = RunFacts { shim_pid, pid, restarting: false, ..facts };
+        let written = self.store.write_facts(&record.id, &facts);
+        // A short run may have ended and been taken down by now: then there is nothing left to note.
+        if self.store.paths().run_container(&record.id).exists() {
+            written?;
+        }
         Ok(Launched { stream, warnings })
     }
 

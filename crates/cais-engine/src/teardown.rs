@@ -14,7 +14,27 @@ impl Engine {
     /// The first of what could not be taken down; all else was.
     pub(crate) fn tear_down(&self, id: &str) -> Result<()> {
         let run = self.tear_down_run(id);
-        run.and(remove_directory(&self.store.paths().run_container(id)))
+        run.and(self.remove_run_directory(id))
+    }
+
+    /// Takes the run directory away at once, so that nobody who is late makes a file in it, then its content.
+    fn remove_run_directory(&self, id: &str) -> Result<()> {
+        let paths = self.store.paths();
+        let (directory, gone) = (paths.run_container(id), paths.run_gone(id));
+        // What a removal left that was killed.
+        remove_directory(&gone)?;
+        let mut moved = std::fs::rename(&directory, &gone);
+        if moved.is_err() && directory.exists() {
+            // The first time in this boot.
+            let _ = gone.parent().map(std::fs::create_dir);
+            moved = std::fs::rename(&directory, &gone);
+        }
+        match moved {
+            Ok(()) => remove_directory(&gone),
+            Err(_) if !directory.exists() => Ok(()),
+            // Another removal is at work with the same name.
+            Err(_) => remove_directory(&directory),
+        }
     }
 
     /// As [`Engine::tear_down`], but the run directory stays: its lock is held by who waits for the next run.
@@ -90,10 +110,20 @@ impl Engine {
 }
 
 fn remove_directory(path: &std::path::Path) -> Result<()> {
-    match std::fs::remove_dir_all(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::caused(ErrorKind::System, format!("remove {}", path.display()), e))
+    use std::io::ErrorKind::{DirectoryNotEmpty, NotFound};
+    const TRIES: u32 = 20;
+    for _ in 1..TRIES {
+        match std::fs::remove_dir_all(path) {
+            // Somebody made a file in it, or takes it away as we do.
+            Err(e) if e.kind() == DirectoryNotEmpty => {}
+            Err(e) if e.kind() == NotFound && path.exists() => {}
+            Err(e) if e.kind() != NotFound => {
+                return Err(Error::caused(ErrorKind::System, format!("remove {}", path.display()), e));
+            }
+            _ => return Ok(()),
         }
-        _ => Ok(()),
     }
+    std::fs::remove_dir_all(path)
+        .or_else(|e| if e.kind() == NotFound { Ok(()) } else { Err(e) })
+        .map_err(|e| Error::caused(ErrorKind::System, format!("remove {}", path.display()), e))
 }

@@ -16,6 +16,7 @@
 //! root/trash/                         what is on its way out
 //! root/gc.lock                        shared: something is being made reachable; exclusive: mark and rename
 //! run/containers/<64 hex>/…           lock, ctl, facts.json, pausing
+//! run/gone/<64 hex>/                  a run directory that is being removed
 //! run/boot-id                         boot in which the run directory was made
 //! ```
 
@@ -257,6 +258,11 @@ impl Paths {
     /// Run directory of a container.
     pub fn run_container(&self, id: &str) -> PathBuf {
         self.run_containers().join(id)
+    }
+
+    /// A run directory on its way out.
+    pub fn run_gone(&self, id: &str) -> PathBuf {
+        self.run.join("gone").join(id)
     }
 
     /// Locked by the shim as long as it lives.
