@@ -4,12 +4,12 @@ use std::path::Path;
 
 use cais_runtime::capability::{self, CapSet, Capabilities};
 use cais_runtime::device::{self, Device, DeviceError, DeviceRequest};
-use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Network, Node, Process, Root};
+use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Network, Node, Process, Root, Shared};
 use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, Program, SeccompError, Target};
 
 use crate::selinux;
 use crate::{
-    ContainerRecord, Engine, Error, ErrorKind, MountKind, MountRecord, NetworkRequest, Result,
+    ContainerRecord, Engine, Error, ErrorKind, IpcRequest, MountKind, MountRecord, NetworkRequest, Result,
     SeccompRequest, Ulimit,
 };
 
@@ -19,6 +19,9 @@ const MS_SHARED: u64 = 1 << 20;
 
 /// /dev/shm unless asked otherwise, as in Docker.
 const SHM_BYTES: u64 = 64 << 20;
+
+/// Of containers that ask for no other, whatever the caller's is.
+const UMASK: u32 = 0o22;
 
 /// Assembles the launch of a container.
 pub(crate) fn assemble(
@@ -30,7 +33,9 @@ pub(crate) fn assemble(
 ) -> Result<Launch> {
     let request = &record.request;
     let rootless = engine.config.rootless;
+    let namespaces = &request.namespaces;
     let mut mounts = name_files(engine, record);
+    mounts.extend(host_shm(record));
     for mount in &record.mounts {
         mounts.push(requested_mount(mount)?);
     }
@@ -42,10 +47,17 @@ pub(crate) fn assemble(
         hostname: record.hostname.clone(),
         domainname: request.domainname.clone(),
         network,
+        shared: Shared {
+            pid: namespaces.host_pid,
+            ipc: namespaces.ipc == IpcRequest::Host,
+            uts: namespaces.host_uts,
+            cgroup: namespaces.host_cgroup,
+        },
         cgroup,
         mounts,
         nodes: nodes(record, rootless)?,
-        shm_size_bytes: request.shm_size_bytes.unwrap_or(SHM_BYTES),
+        shm_size_bytes: (namespaces.ipc == IpcRequest::Private)
+            .then(|| request.shm_size_bytes.unwrap_or(SHM_BYTES)),
         tty: request.tty,
         confined: !request.privileged && !request.security.unmask,
         writable_sys: request.privileged,
@@ -93,6 +105,8 @@ pub(crate) fn process(
         apparmor: request.security.apparmor.clone().filter(|profile| profile != "unconfined"),
         selinux: selinux::labels(record).map(|labels| labels.process),
         limits: limits(&request.ulimits, warnings)?,
+        umask: Some(request.umask.unwrap_or(UMASK)),
+        personality: request.personality,
         init: request.init,
         set_groups: !engine.config.single_id,
     })
@@ -174,6 +188,11 @@ fn name_files(engine: &Engine, record: &ContainerRecord) -> Vec<MountPlan> {
     ]
     .into_iter()
     .filter(|(target, _)| !record.mounts.iter().any(|m| m.request.target == *target))
+    .filter(|(target, _)| match *target {
+        "/etc/hosts" => !record.request.no_hosts,
+        "/etc/hostname" => !record.request.no_hostname,
+        _ => true,
+    })
     .map(|(target, source)| MountPlan::Bind {
         source,
         target: target.to_owned(),
@@ -183,6 +202,20 @@ fn name_files(engine: &Engine, record: &ContainerRecord) -> Vec<MountPlan> {
         propagation: MS_PRIVATE,
     })
     .collect()
+}
+
+/// With the host's IPC goes its /dev/shm.
+fn host_shm(record: &ContainerRecord) -> Option<MountPlan> {
+    let shares = record.request.namespaces.ipc == IpcRequest::Host;
+    let covered = record.mounts.iter().any(|mount| mount.request.target == "/dev/shm");
+    (shares && !covered).then(|| MountPlan::Bind {
+        source: "/dev/shm".into(),
+        target: "/dev/shm".to_owned(),
+        directory: true,
+        read_only: false,
+        recursive: false,
+        propagation: MS_PRIVATE,
+    })
 }
 
 fn requested_mount(mount: &MountRecord) -> Result<MountPlan> {

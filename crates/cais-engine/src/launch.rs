@@ -131,6 +131,11 @@ impl Engine {
         let cleans = taking.attach && !record.may_run_again();
         let stream = AttachStream::new(ours, cleans.then_some(after));
         let pid = first_word(&stream, shim_pid, &record.id, &planned.steps)?;
+        if let Some(path) = &record.request.pidfile {
+            std::fs::write(path, pid.to_string()).map_err(|e| {
+                Error::caused(ErrorKind::System, format!("write the process id to {}", path.display()), e)
+            })?;
+        }
         let facts = RunFacts { shim_pid, pid, restarting: false, ..facts };
         let written = self.store.write_facts(&record.id, &facts);
         // A short run may have ended and been taken down by now: then there is nothing left to note.
@@ -157,7 +162,10 @@ impl Engine {
         facts.gateway = Some(bridge.gateway);
         facts.prefix = bridge.subnet.prefix();
         let [a, b, c, d] = ip.octets();
-        facts.mac = format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+        facts.mac = match &record.request.mac_address {
+            Some(asked) => asked.clone(),
+            None => format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"),
+        };
         facts.host_link = network::link_name(&record.id, nanoseconds());
         Ok((facts, holders, Some(bridge)))
     }

@@ -3,7 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use cais_runtime::cgroup::{
-    Cgroup, CgroupError, Controller, Hierarchy, Join, Layout, Placement, Resources, leftovers,
+    Cgroup, CgroupError, Controller, DeviceLimit, DeviceLimitKind, Hierarchy, Join, Layout, Placement,
+    Resources, Throttle, leftovers,
 };
 use cais_runtime::device;
 use cais_runtime::launch::CgroupPlan;
@@ -195,6 +196,35 @@ fn resources(record: &ContainerRecord) -> Result<Resources> {
         blkio_weight: asked.blkio_weight,
         oom_kill_disable: asked.oom_kill_disable,
         devices: device::rules_for(&devices(record)?, &extra, record.request.privileged),
+        throttle: throttle(asked)?,
+    })
+}
+
+/// Limits of devices by their numbers.
+fn throttle(asked: &ResourceRequest) -> Result<Throttle> {
+    let mut devices = Vec::new();
+    for limit in &asked.device_limits {
+        let failed = |e| Error::caused(ErrorKind::Invalid, format!("limit of the device {}", limit.path), e);
+        let stat = rustix::fs::stat(limit.path.as_str()).map_err(failed)?;
+        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::BlockDevice {
+            let message = format!("limit of the device {}: it is not a block device", limit.path);
+            return Err(Error::new(ErrorKind::Invalid, message));
+        }
+        let kind = match limit.kind {
+            crate::DeviceLimitKind::Weight => DeviceLimitKind::Weight,
+            crate::DeviceLimitKind::ReadBps => DeviceLimitKind::ReadBps,
+            crate::DeviceLimitKind::WriteBps => DeviceLimitKind::WriteBps,
+            crate::DeviceLimitKind::ReadIops => DeviceLimitKind::ReadIops,
+            crate::DeviceLimitKind::WriteIops => DeviceLimitKind::WriteIops,
+        };
+        let (major, minor) = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+        devices.push(DeviceLimit { kind, major, minor, value: limit.value });
+    }
+    Ok(Throttle {
+        devices,
+        cpu_rt_period_us: asked.cpu_rt_period_us,
+        cpu_rt_runtime_us: asked.cpu_rt_runtime_us,
+        unified: asked.unified.clone().into_iter().collect(),
     })
 }
 

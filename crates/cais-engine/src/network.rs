@@ -9,11 +9,11 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use cais_net::Rules;
 use cais_net::attach::{Attachment, create_attached_netns, host_interface_name};
 use cais_net::bridge::{BridgeConfig, ensure_bridge};
 use cais_net::ports::{Linger, PortMapping, publish, republish, unpublish};
 use cais_net::subnet::{DEFAULT_SUBNET, Subnet, choose_subnet};
+use cais_net::{MacAddress, Rules};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt};
 
 use crate::{
@@ -98,7 +98,7 @@ impl Engine {
         };
         let attachment = Attachment {
             ip,
-            mac: None,
+            mac: network_address(&facts.mac),
             host_interface: facts.host_link.clone(),
             interface: "eth0".to_owned(),
             reflect: !facts.ports.is_empty(),
@@ -133,6 +133,16 @@ impl Engine {
         let ports = mappings(facts);
         if ports.is_empty() { Ok(None) } else { unpublish(&ports).map(Some).map_err(network_error) }
     }
+}
+
+/// Six bytes in hexadecimal, as `02:42:ac:11:00:02`.
+pub(crate) fn network_address(text: &str) -> Option<MacAddress> {
+    let mut parts = text.split(':');
+    let mut mac = [0; 6];
+    for byte in &mut mac {
+        *byte = u8::from_str_radix(parts.next().filter(|part| part.len() == 2)?, 16).ok()?;
+    }
+    parts.next().is_none().then_some(mac)
 }
 
 /// The link's name on the host: differs from run to run.

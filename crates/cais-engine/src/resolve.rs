@@ -55,6 +55,34 @@ pub(crate) fn environment(request: &[String], image: &[String]) -> Vec<String> {
     merged
 }
 
+/// The request's variables that are made of the image's: `$NAME` and `${NAME}` in a value are replaced.
+pub(crate) fn merged(templates: &[String], image: &[String]) -> Vec<String> {
+    let value = |name: &str| {
+        let found = image.iter().rev().find_map(|v| v.strip_prefix(name)?.strip_prefix('='));
+        found.unwrap_or_default().to_owned()
+    };
+    templates.iter().map(|template| expand(template, &value)).collect()
+}
+
+fn expand(text: &str, value: &dyn Fn(&str) -> String) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('$') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if let Some((name, after)) = rest.strip_prefix('{').and_then(|braced| braced.split_once('}')) {
+            out.push_str(&value(name));
+            rest = after;
+        } else {
+            let end = rest.find(|c| !is_name(c)).unwrap_or(rest.len());
+            out.push_str(&if end == 0 { "$".to_owned() } else { value(&rest[..end]) });
+            rest = &rest[end..];
+        }
+    }
+    out + rest
+}
+
 /// Absolute working directory.
 pub(crate) fn workdir(request: Option<&str>, image: Option<&str>) -> Result<String> {
     let chosen = request.or(image).filter(|w| !w.is_empty()).unwrap_or("/");
@@ -243,5 +271,14 @@ mod tests {
         for text in ["0", "65", "FOO", "RTMIN+99", "RTMIN+2147483647", ""] {
             assert!(signal_number(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn variables_made_of_the_images() {
+        let image = ["PATH=/bin".to_owned(), "EMPTY=".to_owned()];
+        let merged = |text: &str| merged(&[text.to_owned()], &image).concat();
+        assert_eq!(merged("PATH=/x:$PATH"), "PATH=/x:/bin");
+        assert_eq!(merged("A=${PATH}y-$NONE-${EMPTY}"), "A=/biny--");
+        assert_eq!(merged("A=cost 5$ ${PATH"), "A=cost 5$ ${PATH");
     }
 }

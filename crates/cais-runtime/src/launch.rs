@@ -34,6 +34,19 @@ pub enum Network {
     Host,
 }
 
+/// Which namespaces of the host are shared; everything is the container's own by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shared {
+    /// PID namespace: the host's processes are seen.
+    pub pid: bool,
+    /// IPC namespace.
+    pub ipc: bool,
+    /// UTS namespace: names are not set.
+    pub uts: bool,
+    /// cgroup namespace.
+    pub cgroup: bool,
+}
+
 /// How the container gets into its cgroup and what it sees of it.
 #[derive(Clone, Debug, Default)]
 pub struct CgroupPlan {
@@ -137,6 +150,10 @@ pub struct Process {
     pub selinux: Option<String>,
     /// Resource limits.
     pub limits: Vec<Limit>,
+    /// Permissions that new files do not get; `None` is as the shim has it.
+    pub umask: Option<u32>,
+    /// `PER_*` and flags.
+    pub personality: Option<u64>,
     /// An init stands between.
     pub init: bool,
     /// Supplementary groups can be set.
@@ -154,20 +171,22 @@ pub struct Launch {
     pub read_only: bool,
     /// SELinux label of the root and of what is mounted anew.
     pub mount_label: Option<String>,
-    /// Host name; `None` leaves it (host's UTS namespace is never shared here).
+    /// Host name; not set in the host's UTS namespace.
     pub hostname: String,
     /// NIS domain.
     pub domainname: Option<String>,
     /// Network.
     pub network: Network,
+    /// Namespaces that stay the host's.
+    pub shared: Shared,
     /// cgroup.
     pub cgroup: CgroupPlan,
     /// Requested mounts, and the engine's own hosts, hostname, resolv.conf.
     pub mounts: Vec<MountPlan>,
     /// Device nodes.
     pub nodes: Vec<Node>,
-    /// Bytes of /dev/shm.
-    pub shm_size_bytes: u64,
+    /// Bytes of /dev/shm; `None` mounts none.
+    pub shm_size_bytes: Option<u64>,
     /// Terminal instead of pipes.
     pub tty: bool,
     /// Masked and read-only paths apply.

@@ -12,7 +12,7 @@ mod process;
 
 use process::process;
 
-use crate::launch::{ExecLaunch, Launch, MountPlan, Network, Root};
+use crate::launch::{ExecLaunch, Launch, MountPlan, Network, Root, Shared};
 
 const RDONLY: u64 = 1;
 const NOSUID: u64 = 2;
@@ -124,7 +124,13 @@ pub fn container(launch: &Launch) -> Result<Planned> {
     planner.terminal_and_masks();
     planner.enter()?;
     process(&mut planner.steps, &launch.process)?;
-    let mut clone_flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
+    let mut clone_flags = CLONE_NEWNS;
+    let shared = launch.shared;
+    for (flag, is_shared) in
+        [(CLONE_NEWPID, shared.pid), (CLONE_NEWIPC, shared.ipc), (CLONE_NEWUTS, shared.uts)]
+    {
+        clone_flags |= if is_shared { 0 } else { flag };
+    }
     if launch.network == Network::Own {
         clone_flags |= CLONE_NEWNET;
     }
@@ -190,7 +196,9 @@ impl<'a> Planner<'a> {
         for fd in &self.launch.cgroup.join {
             self.steps.push("join the cgroup", &Step::JoinCgroup { fd: *fd });
         }
-        self.steps.push("create a cgroup namespace", &Step::Unshare { flags: CLONE_NEWCGROUP });
+        if !self.launch.shared.cgroup {
+            self.steps.push("create a cgroup namespace", &Step::Unshare { flags: CLONE_NEWCGROUP });
+        }
         match self.launch.network {
             Network::Own => self.steps.push("raise the loopback interface", &Step::LoopbackUp {}),
             Network::Join(fd) => {
@@ -289,8 +297,10 @@ impl<'a> Planner<'a> {
             pts.push("gid=5");
         }
         self.mount("devpts", "/dev/pts", NOSUID | NOEXEC, &pts, false)?;
-        let size = format!("size={}", launch.shm_size_bytes);
-        self.mount("tmpfs", "/dev/shm", plain, &["mode=1777", &size], false)?;
+        if let Some(bytes) = launch.shm_size_bytes {
+            let size = format!("size={bytes}");
+            self.mount("tmpfs", "/dev/shm", plain, &["mode=1777", &size], false)?;
+        }
         self.mount("mqueue", "/dev/mqueue", plain, &[], true)?;
         let read_only = if launch.writable_sys { 0 } else { RDONLY };
         if launch.rootless && launch.network != Network::Own {
@@ -401,14 +411,17 @@ impl<'a> Planner<'a> {
     /// Names and kernel parameters; before /proc/sys becomes read-only.
     fn identity_of_host(&mut self) -> Result<()> {
         let launch = self.launch;
-        let name = text("the host name", &launch.hostname)?;
-        self.steps.push(format!("set the host name {}", launch.hostname), &Step::Hostname { name });
-        if let Some(domain) = &launch.domainname {
+        let own = !launch.shared.uts;
+        if own {
+            let name = text("the host name", &launch.hostname)?;
+            self.steps.push(format!("set the host name {}", launch.hostname), &Step::Hostname { name });
+        }
+        if let Some(domain) = launch.domainname.as_ref().filter(|_| own) {
             let name = text("the domain name", domain)?;
             self.steps.push(format!("set the domain name {domain}"), &Step::Domainname { name });
         }
         for (key, value) in &launch.sysctls {
-            check_sysctl(key, launch.network == Network::Host)?;
+            check_sysctl(key, launch.network == Network::Host, launch.shared)?;
             let file = format!("/proc/sys/{}", key.replace('.', "/"));
             let path = text("a sysctl", &file)?;
             let content = Bytes(value.as_bytes());
@@ -456,7 +469,7 @@ fn is_inside_proc(target: &str) -> bool {
 }
 
 /// Only parameters of namespaces that the container has for itself.
-fn check_sysctl(key: &str, host_network: bool) -> Result<()> {
+fn check_sysctl(key: &str, host_network: bool, shared: Shared) -> Result<()> {
     const IPC: [&str; 8] = [
         "kernel.msgmax",
         "kernel.msgmnb",
@@ -468,9 +481,8 @@ fn check_sysctl(key: &str, host_network: bool) -> Result<()> {
         "kernel.shm_rmid_forced",
     ];
     let clean = !key.split(['.', '/']).any(|part| part.is_empty() || part == "..");
-    let ours = IPC.contains(&key)
-        || key.starts_with("fs.mqueue.")
-        || key == "kernel.domainname"
+    let ours = ((IPC.contains(&key) || key.starts_with("fs.mqueue.")) && !shared.ipc)
+        || (key == "kernel.domainname" && !shared.uts)
         || (key.starts_with("net.") && !host_network);
     if clean && ours { Ok(()) } else { Err(PlanError::Sysctl(key.to_owned())) }
 }

@@ -239,6 +239,10 @@ impl<'a> Child<'a> {
             Step::Ids { uid, gid, groups, home } => self.ids(uid, gid, groups.0, home),
             Step::Umask { mode } => {
                 self.umask = mode;
+                // For a bundle there are still hooks and directories to come.
+                if !self.bundle {
+                    sys::umask(mode);
+                }
                 Ok(())
             }
             Step::NewSession {} => plain(sys::setsid()),

@@ -5,6 +5,8 @@
 //! What happens at run time is never in it: the shim writes the exit record, the run directory tells the rest
 //! (see [`crate::run_state`]). Lists are never null; an absent limit is `None`, "unlimited" is -1 as in Docker.
 
+mod launch;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 mod lifecycle;
 
+pub use launch::{DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, NamespaceRequest};
 pub use lifecycle::*;
 
 /// What a door asks for: the one request type of `run` and `create`.
@@ -115,6 +118,30 @@ pub struct ContainerRequest {
     /// A container that has the name goes first; of this call, not of the container.
     #[serde(skip)]
     pub replace: bool,
+    /// Namespaces that are not the container's own.
+    pub namespaces: NamespaceRequest,
+    /// Annotations in order of keys; kept, shown, and without effect.
+    pub annotations: BTreeMap<String, String>,
+    /// The image's variables do not count (`--unsetenv-all`).
+    pub ignore_image_env: bool,
+    /// `KEY=VALUE` in which `$NAME` and `${NAME}` stand for variables of the image (`--env-merge`).
+    pub env_merge: Vec<String>,
+    /// What becomes of the image's volumes.
+    pub image_volumes: ImageVolumes,
+    /// Containers whose mounts are shared: `container[:ro|rw]`.
+    pub volumes_from: Vec<String>,
+    /// The image's /etc/hosts stays.
+    pub no_hosts: bool,
+    /// The image's /etc/hostname stays.
+    pub no_hostname: bool,
+    /// Permissions that new files do not get; `None` is 022.
+    pub umask: Option<u32>,
+    /// `PER_*` and flags of personality(2).
+    pub personality: Option<u64>,
+    /// Also write the process id, as the host sees it, here (`--pidfile`).
+    pub pidfile: Option<PathBuf>,
+    /// Of the container's end on the bridge, six bytes in hexadecimal; `None` derives it from the address.
+    pub mac_address: Option<String>,
     /// Rows and columns of the caller's terminal; of this call, not of the container.
     #[serde(skip)]
     pub terminal_size: Option<(u16, u16)>,
@@ -278,6 +305,14 @@ pub struct ResourceRequest {
     pub oom_kill_disable: bool,
     /// -1000–1000.
     pub oom_score_adj: Option<i32>,
+    /// Limits of single block devices.
+    pub device_limits: Vec<DeviceLimitRequest>,
+    /// Microseconds (v1 only).
+    pub cpu_rt_period_us: Option<u64>,
+    /// Microseconds (v1 only).
+    pub cpu_rt_runtime_us: Option<i64>,
+    /// Files of cgroup v2 and what is written to them.
+    pub unified: BTreeMap<String, String>,
 }
 
 /// Where a container's network comes from.

@@ -7,6 +7,8 @@
 
 use clap::Args;
 
+use crate::launch_args::LaunchArgs;
+
 /// Everything that describes the container.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
 pub struct ContainerArgs {
@@ -220,6 +222,8 @@ pub struct ContainerArgs {
     /// Working directory in the container.
     #[arg(short, long, value_name = "DIR")]
     pub workdir: Option<String>,
+    #[command(flatten)]
+    pub launch: LaunchArgs,
     /// The image, then the command and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
     pub words: Vec<String>,

@@ -60,6 +60,17 @@ pub fn dispatch(argv: Vec<OsString>) -> (Globals, Result<Errand, Failure>) {
         }
     }
     let errand = find(words.collect());
+    if let Ok(Errand::Command { words, argv, .. }) = &errand
+        && words == "__complete"
+    {
+        // The line that is being typed has global flags of its own; what is wrong with them is told when it is entered.
+        let mut typed = argv.clone().into_iter().peekable();
+        while let Some(word) = typed.next_if(|word| word.to_string_lossy().starts_with('-')) {
+            if global_flag(&mut globals, &word.to_string_lossy(), &mut typed).is_err() {
+                break;
+            }
+        }
+    }
     (globals, errand)
 }
 

@@ -93,6 +93,71 @@ const WIDTH_DEFAULT: usize = 100;
 /// Where the explanations of flags begin, at most.
 const COLUMN_MAX: usize = 34;
 
+/// Commands with more flags show them in groups.
+const GROUPED_FROM: usize = 40;
+
+/// Groups of flags, last first, with what their names begin with; the first that fits decides.
+const GROUPS: [(&str, &[&str]); 5] = [
+    (
+        "Limits",
+        &[
+            "blkio-",
+            "cpu",
+            "memory",
+            "oom-",
+            "pids-",
+            "ulimit",
+            "device-read",
+            "device-write",
+            "shm-size",
+            "cgroup-conf",
+        ],
+    ),
+    (
+        "Security and namespaces",
+        &[
+            "cap-",
+            "security-opt",
+            "privileged",
+            "user",
+            "group-add",
+            "device",
+            "sysctl",
+            "ipc",
+            "pid",
+            "uts",
+            "cgroup",
+            "personality",
+            "umask",
+        ],
+    ),
+    ("Storage", &["mount", "volume", "tmpfs", "read-only", "image-volume", "rootfs"]),
+    (
+        "Network",
+        &[
+            "network",
+            "publish",
+            "expose",
+            "dns",
+            "add-host",
+            "hostname",
+            "domainname",
+            "mac-",
+            "no-host",
+            "link",
+            "ip",
+        ],
+    ),
+    ("Options", &[""]),
+];
+
+fn group(long: &str) -> &'static str {
+    // A file that is written, not a namespace.
+    let long = if long == "pidfile" { "" } else { long };
+    let fits = |names: &[&str]| names.iter().any(|name| long.starts_with(name));
+    GROUPS.iter().find(|(_, names)| fits(names)).map_or("Options", |(title, _)| title)
+}
+
 /// Help of one command.
 pub fn command(spec: &Spec, command: &Command) -> String {
     let mut text = format!("Usage:  cais {} {}\n\n{}\n", spec.name(), spec.usage, spec.about);
@@ -100,15 +165,20 @@ pub fn command(spec: &Spec, command: &Command) -> String {
         let names: Vec<_> = spec.names.iter().map(|name| format!("cais {name}")).collect();
         text.push_str(&format!("\nAliases:\n  {}\n", names.join(", ")));
     }
-    let mut flags: Vec<(String, String)> = command
-        .get_arguments()
-        .filter(|arg| !arg.is_positional() && !arg.is_hide_set())
-        .map(|arg| (left_side(arg), right_side(arg)))
-        .collect();
-    flags.sort_by(|left, right| left.0[6..].cmp(&right.0[6..]));
-    if !flags.is_empty() {
-        text.push_str("\nOptions:\n");
-        push_columns(&mut text, &flags, width());
+    let mut shown: Vec<&Arg> =
+        command.get_arguments().filter(|arg| !arg.is_positional() && !arg.is_hide_set()).collect();
+    shown.sort_by_key(|arg| arg.get_long());
+    let many = shown.len() > GROUPED_FROM;
+    for title in GROUPS.iter().map(|(title, _)| *title).rev() {
+        let of_group = shown.iter().filter(|arg| {
+            let group = if many { group(arg.get_long().unwrap_or_default()) } else { "Options" };
+            group == title
+        });
+        let flags: Vec<(String, String)> = of_group.map(|arg| (left_side(arg), right_side(arg))).collect();
+        if !flags.is_empty() {
+            text.push_str(&format!("\n{title}:\n"));
+            push_columns(&mut text, &flags, width());
+        }
     }
     if !spec.examples.is_empty() {
         text.push_str("\nExamples:\n");
@@ -191,6 +261,26 @@ fn width() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_flags_stand_in_groups() {
+        for (long, title) in [
+            ("memory", "Limits"),
+            ("pids-limit", "Limits"),
+            ("device-read-bps", "Limits"),
+            ("device", "Security and namespaces"),
+            ("device-cgroup-rule", "Security and namespaces"),
+            ("pid", "Security and namespaces"),
+            ("ipc", "Security and namespaces"),
+            ("pidfile", "Options"),
+            ("volumes-from", "Storage"),
+            ("dns-search", "Network"),
+            ("mac-address", "Network"),
+            ("rm", "Options"),
+        ] {
+            assert_eq!(group(long), title, "{long}");
+        }
+    }
 
     #[test]
     fn wraps_at_the_width() {

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::failure::Failure;
 use crate::table;
 use crate::template::Template;
+use crate::terminal;
 
 /// What a list can show.
 pub struct Columns {
@@ -33,7 +34,7 @@ pub enum Format {
     /// One JSON object per line.
     Json,
     /// The template once per row, with a line of titles and aligned, or without.
-    Lines { template: Template, titles: bool },
+    Lines { template: Template, titles: bool, fit: bool },
 }
 
 impl Format {
@@ -53,10 +54,26 @@ impl Format {
         let text = flag.or(configured).unwrap_or_default().trim_matches(' ');
         match text.strip_prefix("table") {
             _ if text == "json" => Ok(Format::Json),
-            _ if text.is_empty() => parse(columns.table, true),
-            Some("") => parse(columns.table, true),
+            _ if text.is_empty() || text == "table" => parse(columns.table, true).map(Format::fitting),
             Some(rest) => parse(&unescape(rest.trim_start_matches(' ')), true),
             None => parse(&unescape(text), false),
+        }
+    }
+
+    /// The usual table, which is cut to the width of a terminal.
+    fn fitting(self) -> Format {
+        match self {
+            Format::Lines { template, titles, .. } => Format::Lines { template, titles, fit: true },
+            other => other,
+        }
+    }
+
+    /// Nothing is cut (`--no-trunc`).
+    #[must_use]
+    pub fn whole(self) -> Format {
+        match self {
+            Format::Lines { template, titles, .. } => Format::Lines { template, titles, fit: false },
+            other => other,
         }
     }
 
@@ -73,11 +90,11 @@ impl Format {
     /// # Errors
     /// When the template asks for what there is not.
     pub fn render(&self, columns: &Columns, rows: &[Row]) -> Result<String, Failure> {
-        let (template, titles) = match self {
+        let (template, titles, fit) = match self {
             Format::Json => {
                 return Ok(rows.iter().map(|row| format!("{}\n", row.object())).collect());
             }
-            Format::Lines { template, titles } => (template, *titles),
+            Format::Lines { template, titles, fit } => (template, *titles, *fit),
         };
         let fail = |error: crate::template::TemplateError| Failure::usage(format!("--format: {error}"));
         let mut lines = Vec::with_capacity(rows.len() + 1);
@@ -92,7 +109,11 @@ impl Format {
             lines.push(template.render_row(&row.object(), &row.labels).map_err(fail)?);
         }
         if titles {
-            return Ok(table::layout(&lines));
+            let width = terminal::width().filter(|_| fit);
+            return Ok(table::layout(&match width {
+                Some(width) => crate::fit::fit(&lines, width),
+                None => lines,
+            }));
         }
         Ok(lines.into_iter().map(|line| line + "\n").collect())
     }
@@ -114,7 +135,7 @@ impl Row {
 
 fn parse(text: &str, titles: bool) -> Result<Format, Failure> {
     match Template::parse(text) {
-        Ok(template) => Ok(Format::Lines { template, titles }),
+        Ok(template) => Ok(Format::Lines { template, titles, fit: false }),
         Err(error) => Err(Failure::usage(format!("--format: {error}"))),
     }
 }

@@ -32,100 +32,92 @@ const DEVICE_RATE: &str = "per-device limits are not supported yet";
 
 /// Of `run` and `create`.
 pub const CONTAINER: &[Refused] = &[
-    valued("annotation", &[], "annotations are not supported yet"),
-    valued("arch", &[], "use --platform os/arch"),
-    valued("blkio-weight-device", &[], DEVICE_RATE),
-    valued("cgroup-conf", &[], LIMIT),
-    valued("cgroup-parent", &[""], "containers always get a cgroup below cais's own"),
-    valued("cgroupns", &["private", ""], "containers always get their own cgroup namespace"),
-    valued("cgroups", &["enabled"], "containers always get a cgroup"),
-    valued("chrootdirs", &[], "not supported"),
+    valued(
+        "cgroup-parent",
+        &[""],
+        "containers always get a cgroup below cais's own, by which they are found again",
+    ),
+    valued("cgroups", &["enabled", "no-conmon"], "containers always get a cgroup"),
+    valued("chrootdirs", &[], "it is for files of engines that chroot into the root; ours has none"),
     valued("conmon-pidfile", &[], "there is no conmon"),
     valued("cpu-count", &["0"], "this limit exists on Windows only"),
     valued("cpu-percent", &["0"], "this limit exists on Windows only"),
-    valued("cpu-rt-period", &["0"], LIMIT),
-    valued("cpu-rt-runtime", &["0"], LIMIT),
-    valued("device-read-bps", &[], DEVICE_RATE),
-    valued("device-read-iops", &[], DEVICE_RATE),
-    valued("device-write-bps", &[], DEVICE_RATE),
-    valued("device-write-iops", &[], DEVICE_RATE),
     valued("decryption-key", &[], "encrypted images are not supported"),
     Refused { harmless: &["true", "false"], ..switch("disable-content-trust", "content trust is retired") },
-    switch("env-host", "passing the whole environment is not supported; use -e NAME for each variable"),
-    valued("env-merge", &[], "not supported yet"),
     valued("gidmap", &[], NAMESPACES),
     valued("gpus", &[], "GPUs are not supported yet"),
-    valued("group-entry", &[], "not supported yet"),
+    valued("group-entry", &[], "the image's /etc/group is never written; mount one"),
     valued(
         "health-log-destination",
         &["local", ""],
         "probes are kept beside the container's record: see inspect",
     ),
     valued("health-startup-cmd", &[], "use --health-start-period and --health-start-interval"),
-    valued("hostuser", &[], "not supported yet"),
-    valued("http-proxy", &["false"], "passing proxies on is not supported yet"),
-    valued("image-volume", &["anonymous", "bind"], "an image's volumes are always anonymous volumes"),
+    valued("hostuser", &[], "the image's /etc/passwd is never written; mount one"),
     valued("init-path", &[], "the init is built in"),
     valued("io-maxbandwidth", &["0"], "this limit exists on Windows only"),
     valued("io-maxiops", &["0"], "this limit exists on Windows only"),
     valued("ip", &[], ADDRESS),
     valued("ip6", &[], ADDRESS),
-    valued("ipc", &["private", "shareable", ""], NAMESPACES),
     valued("isolation", &["default", "process", ""], "only isolation by namespaces is supported yet"),
     valued("kernel-memory", &["0"], "the kernel has no such limit any more"),
     valued("link", &[], "links need user-defined networks, which are not supported yet"),
     valued("link-local-ip", &[], ADDRESS),
-    valued("mac-address", &[], ADDRESS),
     valued("net-alias", &[], "aliases need user-defined networks, which are not supported yet"),
     valued("network-alias", &[], "aliases need user-defined networks, which are not supported yet"),
-    switch("no-hostname", "not supported yet"),
-    switch("no-hosts", "not supported yet"),
     valued("os", &["linux"], "only linux containers run here; use --platform"),
-    switch("passwd", "not supported yet"),
-    valued("passwd-entry", &[], "not supported yet"),
-    valued("personality", &[], "not supported yet"),
-    valued("pid", &["private", ""], NAMESPACES),
-    valued("pidfile", &[], "use inspect --format '{{.State.Pid}}'"),
+    switch("passwd", "the image's /etc/passwd is never written; mount one"),
+    valued("passwd-entry", &[], "the image's /etc/passwd is never written; mount one"),
     valued("pod", &[], "pods are not supported yet"),
     valued("pod-id-file", &[], "pods are not supported yet"),
     valued("preserve-fd", &[], "passing file descriptors is not supported"),
     valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
-    valued("rdt-class", &[], LIMIT),
-    switch("read-only-tmpfs", "use --tmpfs"),
+    valued("rdt-class", &[], "groups of resctrl are not supported by run; the runtime has them"),
     valued("requires", &[], "dependencies between containers are not supported yet"),
-    valued("retry", &[], "not supported yet"),
-    valued("retry-delay", &[], "not supported yet"),
+    valued("retry", &[], "how often a registry is asked again is not to be chosen yet"),
+    valued("retry-delay", &[], "how often a registry is asked again is not to be chosen yet"),
     switch("rmi", "use cais rmi after the run"),
     valued("runtime", &["cais", ""], "there is no other runtime than cais itself"),
     valued("sdnotify", &["ignore"], "sd_notify is not supported yet"),
     valued("seccomp-policy", &["default"], "use --security-opt seccomp="),
     valued("secret", &[], "secrets are not supported yet"),
-    valued("shm-size-systemd", &[], "not supported yet"),
+    valued("shm-size-systemd", &[], "systemd mode is not supported yet"),
     valued("storage-opt", &[], "options of the writable layer are not supported yet"),
     valued("subgidname", &[], NAMESPACES),
     valued("subuidname", &[], NAMESPACES),
     valued("systemd", &["false"], "systemd mode is not supported yet"),
     valued("timeout", &["0"], "a limit on the run time is not supported yet"),
     valued("tls-verify", &["true"], "set insecure registries in registries.conf"),
-    valued("tz", &[], "use -e TZ="),
     valued("uidmap", &[], NAMESPACES),
-    valued("umask", &["0022", "022"], "not supported yet"),
-    valued("unsetenv", &[], "not supported yet"),
-    switch("unsetenv-all", "not supported yet"),
     switch("use-api-socket", "there is no API socket"),
     valued("userns", &["host", ""], NAMESPACES),
-    valued("uts", &["private", ""], NAMESPACES),
-    valued("variant", &[], "use --platform os/arch/variant"),
     valued("volume-driver", &["local", ""], "there is no other volume driver than local"),
-    valued(
-        "volumes-from",
-        &[],
-        "name the volumes with -v instead; sharing all of another container's is not supported yet",
-    ),
+    valued("authfile", &[], "set REGISTRY_AUTH_FILE"),
+    valued("cert-dir", &[], "put certificates into /etc/containers/certs.d"),
+    valued("creds", &[], "put credentials into the docker config or auth.json"),
+    valued("health-max-log-count", &[], HEALTH),
+    valued("health-max-log-size", &[], HEALTH),
+    valued("health-startup-interval", &[], HEALTH),
+    valued("health-startup-retries", &[], HEALTH),
+    valued("health-startup-success", &[], HEALTH),
+    valued("health-startup-timeout", &[], HEALTH),
+    valued("hosts-file", &[], "the file is made from --add-host; --no-hosts leaves the image's"),
+    valued("init-ctr", &[], "pods are not supported yet"),
+    valued("signature-policy", &[], "signatures are not verified yet"),
 ];
 
 /// Of `exec`.
-pub const EXEC: &[Refused] = &[valued("preserve-fds", &["0"], "passing file descriptors is not supported")];
+pub const EXEC: &[Refused] = &[
+    valued("cidfile", &[], "name the container: cais exec $(cat FILE)"),
+    Refused { harmless: &["true", "false"], ..switch("no-session", "no session is ever kept") },
+    valued("preserve-fd", &[], "passing file descriptors is not supported"),
+    valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
+    valued(
+        "wait",
+        &["0"],
+        "waiting for the container to run is not supported; use cais wait --condition running",
+    ),
+];
 
 /// Of `start`.
 pub const START: &[Refused] = &[
@@ -207,6 +199,8 @@ impl Refused {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::door::Door;
+    use crate::verb::table::COMMANDS;
 
     fn objection(long: &str, value: &str) -> Option<String> {
         CONTAINER.iter().find(|flag| flag.long == long).expect("in the table").objection(value)
@@ -228,6 +222,67 @@ mod tests {
             for (at, flag) in table.iter().enumerate() {
                 assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
                 assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);
+            }
+        }
+    }
+
+    /// Rows of a part of the table in docs/coverage: flag, short letter, whether it says that the flag is there.
+    fn documented(part: &str) -> Vec<(String, Option<char>, bool)> {
+        let text = include_str!("../../../docs/coverage/cli-flags.md");
+        let part = text.split("\n## ").find(|section| section.starts_with(part)).expect("a part");
+        let rows = part.lines().filter(|line| line.starts_with("| `--"));
+        rows.map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+            let mut names = cells[0].split('`').filter(|name| name.starts_with('-'));
+            let long = names.next().and_then(|name| name.strip_prefix("--")).expect(row);
+            let short = names.next().and_then(|name| name.chars().nth(1));
+            let state = cells[3];
+            assert!(state == "there" || state.starts_with("refused: "), "{row}");
+            (long.to_owned(), short, state == "there")
+        })
+        .collect()
+    }
+
+    #[test]
+    fn every_flag_of_docker_and_podman_is_there_or_refused_by_name() {
+        for (part, commands) in [("`run` and", &["run", "create"][..]), ("`exec`", &["exec"])] {
+            let rows = documented(part);
+            assert!(rows.len() > 10, "{part}");
+            for command in commands {
+                let spec = COMMANDS.iter().find(|spec| spec.name() == *command).expect("a command");
+                let parser = spec.flags(&Door::for_tests(spec)).expect("flags");
+                for (long, short, there) in &rows {
+                    // What only `run` has.
+                    let of_run = ["detach", "detach-keys", "sig-proxy", "rmi"].contains(&long.as_str());
+                    if of_run && *command == "create" {
+                        continue;
+                    }
+                    let named = |arg: &&clap::Arg| {
+                        let aliases = arg.get_all_aliases().unwrap_or_default();
+                        arg.get_long() == Some(long) || aliases.contains(&long.as_str())
+                    };
+                    let known = parser.get_arguments().find(named);
+                    let known =
+                        known.unwrap_or_else(|| panic!("{command} --{long}: neither there nor refused"));
+                    let refused = spec.refused.iter().any(|flag| flag.long == long);
+                    assert_eq!(
+                        *there, !refused,
+                        "{command} --{long}: docs/coverage/cli-flags.md says otherwise"
+                    );
+                    if *there && short.is_some() {
+                        assert_eq!(known.get_short(), *short, "{command} --{long}");
+                    }
+                }
+                let undocumented: Vec<_> = spec
+                    .refused
+                    .iter()
+                    .filter(|flag| !rows.iter().any(|(long, ..)| long == flag.long))
+                    .map(|flag| flag.long)
+                    .collect();
+                assert!(
+                    undocumented.is_empty(),
+                    "{command}: not in docs/coverage/cli-flags.md: {undocumented:?}"
+                );
             }
         }
     }

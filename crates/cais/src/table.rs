@@ -3,7 +3,8 @@
 //! Every line but the last cell is padded; a column is as wide as its widest cell over all lines.
 
 const CELL_MIN: usize = 10;
-const GAP: usize = 3;
+/// Blanks between columns.
+pub const GAP: usize = 3;
 
 /// Lays out lines whose cells are separated by tabs; each line of the result ends with a line feed.
 pub fn layout(lines: &[String]) -> String {

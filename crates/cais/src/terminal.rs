@@ -45,6 +45,12 @@ impl Drop for RawMode {
     }
 }
 
+/// Columns of standard output; `None` when it is no terminal.
+pub fn width() -> Option<usize> {
+    let size = tcgetwinsize(stdout()).ok()?;
+    (size.ws_col > 0).then_some(usize::from(size.ws_col))
+}
+
 /// Rows and columns of the first of our streams that is a terminal.
 pub fn size() -> Option<(u16, u16)> {
     let (input, output, error) = (stdin(), stdout(), stderr());

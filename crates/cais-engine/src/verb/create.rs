@@ -11,8 +11,8 @@ use crate::health;
 use crate::progress::Progress;
 use crate::resolve::{self, signal_number};
 use crate::{
-    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, MountKind, MountRecord, MountRequest,
-    NetworkRequest, PullPolicy, RestartPolicy, Result,
+    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, ImageVolumes, MountKind, MountRecord,
+    MountRequest, NetworkRequest, PullPolicy, RestartPolicy, Result,
 };
 
 /// What a container is stopped by when nothing was said.
@@ -184,6 +184,7 @@ impl Engine {
         let network = self.pin_network(network)?;
         let hostname = match (&request.hostname, &network) {
             (Some(name), _) => name.clone(),
+            (None, _) if request.namespaces.host_uts => host_name(),
             (None, NetworkRequest::Host) => host_name(),
             // Who shares a network shares its name.
             (None, NetworkRequest::Container(other)) => self.store.load_container(other)?.hostname,
@@ -196,10 +197,16 @@ impl Engine {
         let stop_signal = stop_signal_given.as_deref().map_or(Ok(SIGTERM), signal_number)?;
         let health = health::resolve(&request.health, config.healthcheck.as_ref())?;
         let volumes: Vec<String> = image.map(|i| image_volumes(&i.config)).unwrap_or_default();
-        let mounts = resolve::mounts(&request.mounts, &volumes)?
-            .into_iter()
-            .map(|request| MountRecord { request, ..MountRecord::default() })
-            .collect();
+        let mounts = resolve::mounts(
+            &self.asked_mounts(&request, &volumes)?,
+            match request.image_volumes {
+                ImageVolumes::Anonymous => &volumes,
+                ImageVolumes::Tmpfs | ImageVolumes::Ignore => &[],
+            },
+        )?
+        .into_iter()
+        .map(|request| MountRecord { request, ..MountRecord::default() })
+        .collect();
         let mut exposed: Vec<String> = config.exposed_ports.keys().map(|p| with_protocol(p)).collect();
         exposed.extend(request.expose.iter().map(|p| with_protocol(p)));
         exposed.extend(
@@ -220,7 +227,11 @@ impl Engine {
             args: [entrypoint.clone(), cmd.clone()].concat(),
             entrypoint,
             cmd,
-            env: resolve::environment(&request.env, &config.env),
+            env: {
+                let image = if request.ignore_image_env { &[][..] } else { &config.env };
+                let merged = resolve::merged(&request.env_merge, image);
+                resolve::environment(&[merged, request.env.clone()].concat(), image)
+            },
             workdir: resolve::workdir(request.workdir.as_deref(), Some(config.working_dir.as_str()))?,
             user: request.user.clone().unwrap_or_else(|| config.user.clone()),
             labels: resolve::labels(&request.labels, &config.labels),
@@ -234,6 +245,37 @@ impl Engine {
             id,
             request,
         })
+    }
+
+    /// The request's mounts, then those of other containers, then tmpfs for the image's volumes if so asked; what is
+    /// mounted first at a target stays.
+    fn asked_mounts(&self, request: &ContainerRequest, volumes: &[String]) -> Result<Vec<MountRequest>> {
+        let mut all = request.mounts.clone();
+        let mut add = |mount: MountRequest| {
+            if !all.iter().any(|m| resolve::normalize(&m.target) == resolve::normalize(&mount.target)) {
+                all.push(mount);
+            }
+        };
+        for text in &request.volumes_from {
+            let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+            let other = self.store.load_container(&self.store.resolve_container(name)?)?;
+            for mount in other.mounts.iter().filter(|mount| mount.request.kind != MountKind::Tmpfs) {
+                let mut shared = mount.request.clone();
+                if shared.kind == MountKind::Volume {
+                    shared.source.clone_from(&mount.volume);
+                }
+                shared.no_copy = true;
+                shared.read_only |= mode.split(',').any(|word| word == "ro");
+                add(shared);
+            }
+        }
+        if request.image_volumes == ImageVolumes::Tmpfs {
+            for target in volumes {
+                let kind = MountKind::Tmpfs;
+                add(MountRequest { kind, target: target.clone(), ..MountRequest::default() });
+            }
+        }
+        Ok(all)
     }
 
     /// Names another container by its id, so that renaming or name reuse changes nothing.

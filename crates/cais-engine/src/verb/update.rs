@@ -102,6 +102,10 @@ pub(super) fn merge(old: &ResourceRequest, asked: &ResourceRequest) -> Result<Re
         blkio_weight: asked.blkio_weight.or(old.blkio_weight),
         oom_kill_disable: old.oom_kill_disable,
         oom_score_adj: old.oom_score_adj,
+        device_limits: old.device_limits.clone(),
+        cpu_rt_period_us: old.cpu_rt_period_us,
+        cpu_rt_runtime_us: old.cpu_rt_runtime_us,
+        unified: old.unified.clone(),
     };
     // Where nothing was said the limit of both is twice that of memory: it does not grow with it.
     let both =

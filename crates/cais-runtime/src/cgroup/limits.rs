@@ -11,6 +11,7 @@
 
 use super::CgroupError;
 use super::layout::Controller;
+use super::throttle::{self, Throttle};
 use crate::device::DeviceRule;
 
 /// Limits of one container; `None` leaves the kernel's default, that is none.
@@ -42,6 +43,8 @@ pub struct Resources {
     pub oom_kill_disable: bool,
     /// Which devices may be used, in order, the last that matches wins; empty does not limit.
     pub devices: Vec<DeviceRule>,
+    /// Limits that name a device or a file.
+    pub throttle: Throttle,
 }
 
 /// One file to write. Consecutive ones of the same file may go through one open descriptor.
@@ -116,6 +119,7 @@ pub fn plan_v1(resources: &Resources) -> Result<Vec<Write>, CgroupError> {
         let first = write(Controller::Io, "blkio.weight", weight.to_string(), WEIGHT);
         writes.push(Write { or, ..first });
     }
+    writes.extend(throttle::plan_v1(&r.throttle)?);
     let rules = effective_rules(&r.devices);
     writes.extend(rules.iter().map(|rule| {
         let file = if rule.allow { "devices.allow" } else { "devices.deny" };
@@ -156,6 +160,7 @@ pub fn plan_v2(resources: &Resources) -> Result<Vec<Write>, CgroupError> {
         let first = write(Controller::Io, "io.bfq.weight", weight.to_string(), WEIGHT);
         writes.push(Write { or, ..first });
     }
+    writes.extend(throttle::plan_v2(&r.throttle)?);
     Ok(writes)
 }
 
@@ -248,6 +253,7 @@ mod tests {
             blkio_weight: Some(500),
             oom_kill_disable: true,
             devices: vec![],
+            throttle: Throttle::default(),
         }
     }
 
@@ -307,6 +313,7 @@ mod tests {
             cpuset_mems: Some(String::new()),
             blkio_weight: Some(0),
             devices: vec![DeviceRule::everything(true)],
+            throttle: Throttle::default(),
             ..Resources::default()
         };
         assert_eq!(plan_v1(&zeros).unwrap(), []);

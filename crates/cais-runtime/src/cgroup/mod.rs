@@ -14,6 +14,7 @@ mod layout;
 mod limits;
 pub mod oci;
 mod processes;
+mod throttle;
 mod update;
 mod usage;
 
@@ -27,6 +28,7 @@ use rustix::fs::{Mode, OFlags};
 pub use create::leftovers;
 pub use layout::{Controller, Hierarchy, Layout};
 pub use limits::{Resources, Write, effective_rules, plan_v1, plan_v2};
+pub use throttle::{DeviceLimit, DeviceLimitKind, Throttle};
 pub use usage::Usage;
 
 /// Limits at or above this are how v1 says that there is none.

@@ -11,6 +11,10 @@ pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
         let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
         steps.push(format!("set resource limit {resource}"), &Step::Limit { resource, soft, hard });
     }
+    if let Some(persona) = process.personality {
+        // Before the filter, which may not allow it.
+        steps.push(format!("set the personality {persona:#x}"), &Step::Personality { persona });
+    }
     let groups = list("a group", &process.groups)?;
     let user = text("the user", &process.user)?;
     let name = if process.user.is_empty() { "root" } else { &process.user };
@@ -55,6 +59,9 @@ pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
         }
     }
     steps.push("tie the container to its monitor", &Step::DeathSignal {});
+    if let Some(mode) = process.umask {
+        steps.push(format!("set the umask {mode:04o}"), &Step::Umask { mode });
+    }
     if process.init {
         steps.push("start the init", &Step::Init {});
     }

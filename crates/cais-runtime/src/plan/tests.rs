@@ -33,6 +33,8 @@ fn process() -> Process {
         apparmor: None,
         selinux: None,
         limits: vec![Limit { resource: 7, soft: 10, hard: 20 }],
+        umask: None,
+        personality: None,
         init: true,
         set_groups: true,
     }
@@ -63,6 +65,7 @@ fn launch() -> Launch {
         hostname: "box".into(),
         domainname: None,
         network: Network::Own,
+        shared: Shared::default(),
         cgroup: CgroupPlan {
             join: vec![12, 13],
             views: vec![("memory".into(), "/g/memory".into())],
@@ -77,7 +80,7 @@ fn launch() -> Launch {
             uid: 0,
             gid: 0,
         }],
-        shm_size_bytes: 1 << 20,
+        shm_size_bytes: Some(1 << 20),
         tty: false,
         confined: true,
         writable_sys: false,
@@ -274,4 +277,27 @@ fn commands_are_looked_for_in_path() {
     assert_eq!(candidates("x", &env), ["/a/x", "./x", "/b/x"]);
     assert_eq!(candidates("./x", &env), ["./x"]);
     assert_eq!(candidates("x", &[]).len(), 6);
+}
+
+#[test]
+fn shared_namespaces_are_left_alone() {
+    let shared = Shared { pid: true, ipc: true, uts: true, cgroup: true };
+    let launch = Launch { shared, shm_size_bytes: None, ..launch() };
+    let planned = container(&launch).expect("plans");
+    assert_eq!(planned.clone_flags & (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS), 0);
+    let words = words(&planned.steps);
+    for word in ["Hostname", "Unshare", "Mount /dev/shm"] {
+        assert!(!words.iter().any(|w| w == word), "{word} in {words:?}");
+    }
+    let sysctls = vec![("kernel.shmmax".to_owned(), "1".to_owned())];
+    assert!(container(&Launch { sysctls, ..launch }).is_err(), "it would be the host's");
+}
+
+#[test]
+fn personality_comes_before_the_filter_and_umask_late() {
+    let process = Process { umask: Some(0o27), personality: Some(8), ..process() };
+    let words = words(&container(&Launch { process, ..launch() }).expect("plans").steps);
+    let place = |word: &str| words.iter().position(|w| w == word).expect(word);
+    assert!(place("Personality") < place("SeccompFilter"));
+    assert!(place("Umask") > place("SwitchUser") && place("Umask") < place("Exec"));
 }

@@ -4,6 +4,7 @@
 //! container or a device exists) is not asked here.
 
 mod env;
+mod launch;
 mod lifecycle;
 mod limits;
 mod log;
@@ -29,6 +30,8 @@ use crate::failure::Failure;
 pub struct Caller<'a> {
     /// An environment variable.
     pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// All of them.
+    pub all: &'a dyn Fn() -> Vec<(String, String)>,
     /// Contents of a file named by a flag.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// The working directory, absolute.
@@ -66,7 +69,9 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         return Err(Failure::usage("--replace: needs --name: which container is to be replaced?"));
     }
     let rootfs = args.rootfs.then(|| absolute(caller.directory, first));
-    let platform = match args.platform.as_deref().or(caller.default_platform).filter(|_| !args.rootfs) {
+    let parts = launch::platform(&args.launch);
+    let platform = args.platform.as_deref().or(parts.as_deref()).or(caller.default_platform);
+    let platform = match platform.filter(|_| !args.rootfs) {
         Some(text) => {
             let parsed: std::result::Result<Platform, _> = text.parse();
             parsed.map_err(|e| Failure::usage(format!("--platform: {e}")))?;
@@ -85,7 +90,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     }
     let (log, warning) = log::driver(args.log_driver.as_deref())?;
     warnings.extend(warning);
-    let request = ContainerRequest {
+    let mut request = ContainerRequest {
         name: args
             .name
             .as_deref()
@@ -142,7 +147,9 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         replace: args.replace,
         terminal_size: None,
         detach: false,
+        ..ContainerRequest::default()
     };
+    launch::apply(args, caller, &mut request)?;
     Ok(Conversion { request, warnings })
 }
 
@@ -218,6 +225,7 @@ pub(crate) fn resources(args: &ContainerArgs) -> Result<ResourceRequest> {
         blkio_weight,
         oom_kill_disable: args.oom_kill_disable,
         oom_score_adj: args.oom_score_adj,
+        ..ResourceRequest::default()
     })
 }
 

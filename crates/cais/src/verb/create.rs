@@ -27,6 +27,11 @@ pub(super) fn request(door: &Door, args: &ContainerArgs) -> Result<ContainerRequ
     let directory = current_dir().map_err(|error| Failure::edge("find the working directory", error))?;
     let caller = Caller {
         env: &|name| std::env::var(name).ok(),
+        all: &|| {
+            std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect()
+        },
         read: &|path| std::fs::read(path),
         directory: &directory,
         default_platform: door.surroundings.default_platform.as_deref(),

@@ -69,6 +69,11 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let container = chosen::one(door, args.latest, typed)?;
     let caller = Caller {
         env: &|name| std::env::var(name).ok(),
+        all: &|| {
+            std::env::vars_os()
+                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+                .collect()
+        },
         read: &|path| std::fs::read(path),
         directory: "/".as_ref(),
         default_platform: None,

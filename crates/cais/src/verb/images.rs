@@ -46,6 +46,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let configured = docker_config::text(door, "imagesFormat");
     let usual = if args.digests { Some(TABLE_WITH_DIGESTS) } else { configured.as_deref() };
     let format = Format::choose(&COLUMNS, args.quiet, args.format.as_deref(), usual)?;
+    let format = if args.no_trunc { format.whole() } else { format };
     let filters = Filters::parse(&args.filter, &FILTERS)?;
     let (now, zone) = (Timestamp::now(), TimeZone::system());
     let engine = door.engine()?;

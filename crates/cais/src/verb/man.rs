@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn every_command_has_a_page() {
         for spec in COMMANDS {
-            let text = of_command(spec, &Door::for_tests(spec)).unwrap_or_else(|_| panic!("{}", spec.name()));
+            let text = of_command(spec, &Door::for_tests(spec)).expect("a page");
             assert!(text.starts_with(".TH \"CAIS\\-"), "{text}");
             for word in [".SH NAME", ".SH SYNOPSIS", ".SH SEE ALSO"] {
                 assert!(text.contains(word), "{}: {word}", spec.name());

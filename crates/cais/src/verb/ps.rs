@@ -52,6 +52,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         args.format.as_deref().filter(|f| *f != "table" || !args.size),
         usual,
     )?;
+    let format = if args.no_trunc { format.whole() } else { format };
     let engine = door.engine()?;
     let filter = container_filter(&args.filter, engine)?;
     let limit = if args.latest { Some(1) } else { usize::try_from(args.last).ok() };

@@ -8,7 +8,8 @@ use super::network_settings::port_key;
 use cais_runtime::plan::{MASKED, READ_ONLY};
 
 use crate::{
-    ContainerRecord, ContainerRequest, MountKind, MountRequest, NetworkRequest, RestartPolicy, SeccompRequest,
+    ContainerRecord, ContainerRequest, DeviceLimitKind, MountKind, MountRequest, NetworkRequest,
+    RestartPolicy, SeccompRequest,
 };
 
 /// Bytes of `/dev/shm` when nothing was asked.
@@ -48,22 +49,24 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     put("RestartPolicy", json!({"Name": request.restart.name(), "MaximumRetryCount": max_retries}));
     put("AutoRemove", json!(request.auto_remove));
     put("VolumeDriver", json!(""));
-    put("VolumesFrom", Value::Null);
+    put("VolumesFrom", null_when_empty(request.volumes_from.clone()));
     put("ConsoleSize", json!([0, 0]));
     put("CapAdd", null_when_empty(request.cap_add.iter().map(|name| capability(name)).collect()));
     put("CapDrop", null_when_empty(request.cap_drop.iter().map(|name| capability(name)).collect()));
-    put("CgroupnsMode", json!("private"));
+    let mode = |host: bool, own: &'static str| json!(if host { "host" } else { own });
+    let namespaces = &request.namespaces;
+    put("CgroupnsMode", mode(namespaces.host_cgroup, "private"));
     put("Dns", json!(request.dns));
     put("DnsOptions", json!(request.dns_options));
     put("DnsSearch", json!(request.dns_search));
     let hosts = request.add_hosts.iter().map(|(name, address)| format!("{name}:{address}"));
     put("ExtraHosts", null_when_empty(hosts.collect()));
     put("GroupAdd", null_when_empty(request.group_add.clone()));
-    put("IpcMode", json!("private"));
+    put("IpcMode", json!(namespaces.ipc));
     put("Cgroup", json!(""));
     put("Links", Value::Null);
     put("OomScoreAdj", json!(request.resources.oom_score_adj.unwrap_or(0)));
-    put("PidMode", json!(""));
+    put("PidMode", mode(namespaces.host_pid, ""));
     put("Privileged", json!(request.privileged));
     put("PublishAllPorts", json!(request.publish_all));
     put("ReadonlyRootfs", json!(request.read_only));
@@ -77,7 +80,7 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     if !tmpfs.is_empty() {
         put("Tmpfs", json!(tmpfs));
     }
-    put("UTSMode", json!(""));
+    put("UTSMode", mode(namespaces.host_uts, ""));
     put("UsernsMode", json!(""));
     put("ShmSize", json!(request.shm_size_bytes.unwrap_or(SHM_DEFAULT_BYTES)));
     if !request.sysctls.is_empty() {
@@ -85,6 +88,9 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     }
     put("Runtime", json!("cais"));
     put("Isolation", json!(""));
+    if !request.annotations.is_empty() {
+        put("Annotations", json!(request.annotations));
+    }
     document
 }
 
@@ -102,19 +108,20 @@ fn resources(request: &ContainerRequest, document: &mut Map<String, Value>) {
     put("NanoCpus", json!(limits.nano_cpus.unwrap_or(0)));
     put("CgroupParent", json!(""));
     put("BlkioWeight", json!(limits.blkio_weight.unwrap_or(0)));
-    for key in [
-        "BlkioWeightDevice",
-        "BlkioDeviceReadBps",
-        "BlkioDeviceWriteBps",
-        "BlkioDeviceReadIOps",
-        "BlkioDeviceWriteIOps",
+    for (key, kind, unit) in [
+        ("BlkioWeightDevice", DeviceLimitKind::Weight, "Weight"),
+        ("BlkioDeviceReadBps", DeviceLimitKind::ReadBps, "Rate"),
+        ("BlkioDeviceWriteBps", DeviceLimitKind::WriteBps, "Rate"),
+        ("BlkioDeviceReadIOps", DeviceLimitKind::ReadIops, "Rate"),
+        ("BlkioDeviceWriteIOps", DeviceLimitKind::WriteIops, "Rate"),
     ] {
-        put(key, json!([]));
+        let of_kind = limits.device_limits.iter().filter(|limit| limit.kind == kind);
+        put(key, of_kind.map(|limit| json!({"Path": limit.path, unit: limit.value})).collect());
     }
     put("CpuPeriod", json!(limits.cpu_period_us.unwrap_or(0)));
     put("CpuQuota", json!(limits.cpu_quota_us.unwrap_or(0)));
-    put("CpuRealtimePeriod", json!(0));
-    put("CpuRealtimeRuntime", json!(0));
+    put("CpuRealtimePeriod", json!(limits.cpu_rt_period_us.unwrap_or(0)));
+    put("CpuRealtimeRuntime", json!(limits.cpu_rt_runtime_us.unwrap_or(0)));
     put("CpusetCpus", json!(limits.cpuset_cpus.as_deref().unwrap_or_default()));
     put("CpusetMems", json!(limits.cpuset_mems.as_deref().unwrap_or_default()));
     put("Devices", request.devices.iter().map(|device| device_mapping(device)).collect());

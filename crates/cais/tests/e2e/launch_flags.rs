@@ -1,0 +1,100 @@
+//! Flags of the launch that few need: shared namespaces, the image's environment and volumes, limits of devices.
+
+use cais_test::e2e;
+
+#[test]
+fn namespaces_of_the_host_are_shared() {
+    e2e(|cais| {
+        cais.mark();
+        let mine = |kind: &str| {
+            let link = std::fs::read_link(format!("/proc/self/ns/{kind}")).expect("a namespace");
+            link.to_string_lossy().into_owned()
+        };
+        let theirs = |flags: &str, kind: &str| {
+            cais.ok(&format!("run --rm --network none {flags} busybox readlink /proc/self/ns/{kind}"))
+        };
+        for (flags, kind) in [
+            ("--pid host", "pid"),
+            ("--ipc host", "ipc"),
+            ("--uts host", "uts"),
+            ("--cgroupns host", "cgroup"),
+        ] {
+            assert_eq!(theirs(flags, kind), mine(kind), "{flags}");
+            assert_ne!(theirs("", kind), mine(kind), "{kind}");
+        }
+        assert_eq!(cais.ok("run --rm --ipc none busybox sh -c 'grep -c /dev/shm /proc/mounts || true'"), "0");
+        // A process that outlives its parent goes with the container, though no PID namespace ends.
+        cais.ok("run -d --name up --network none --pid host busybox sleep 4711");
+        cais.ok("exec up true");
+        cais.ok("rm -f up");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn of_the_images_environment_only_what_is_wanted() {
+    e2e(|cais| {
+        assert_eq!(
+            cais.ok("run --rm -e A=1 --env-merge 'A=${A}x' --env-merge 'B=$A!' busybox sh -c 'echo $A $B'"),
+            "1 !"
+        );
+        assert_eq!(cais.ok("run --rm --unsetenv-all -e Z=1 busybox sh -c 'echo $Z'"), "1");
+        let host =
+            cais.cmd("run --rm --env-host -e B=2 busybox sh -c 'echo $FROM_HOST $B'").env("FROM_HOST", "yes");
+        assert_eq!(host.ok(), "yes 2");
+        let proxy = cais.cmd("run --rm --http-proxy busybox sh -c 'echo $no_proxy'").env("no_proxy", "here");
+        assert_eq!(proxy.ok(), "here");
+    });
+}
+
+#[test]
+fn process_attributes() {
+    e2e(|cais| {
+        assert_eq!(cais.ok("run --rm --umask 0027 busybox sh -c umask"), "0027");
+        assert_eq!(cais.ok("run --rm --umask 0027 --init busybox sh -c umask"), "0027");
+        assert_ne!(
+            cais.ok("run --rm --personality LINUX32 busybox uname -m"),
+            cais.ok("run --rm busybox uname -m")
+        );
+        let file = cais.folder().join("pid");
+        cais.cmd("run -d --name up --pidfile").arg(&file).args("--annotation a=b busybox sleep 1000").ok();
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), cais.inspect("up", "{{.State.Pid}}"));
+        assert_eq!(cais.inspect("up", "{{.HostConfig.Annotations.a}}"), "b");
+        cais.ok("exec up true");
+    });
+}
+
+#[test]
+fn mounts_of_others_and_of_flags() {
+    e2e(|cais| {
+        cais.ok("volume create data");
+        cais.ok("create --name owner -v data:/d -v /anonymous busybox");
+        cais.ok("run --rm --volumes-from owner busybox sh -c 'echo 1 > /d/x; echo 2 > /anonymous/y'");
+        assert_eq!(cais.ok("run --rm --volumes-from owner:ro busybox cat /d/x /anonymous/y"), "1\n2");
+        cais.fails(1, "run --rm --volumes-from owner:ro busybox touch /d/z");
+        cais.fails(125, "run --rm --volumes-from nobody busybox true").says("nobody");
+        cais.ok("run --rm --read-only --read-only-tmpfs busybox touch /tmp/x /run/y");
+        cais.fails(1, "run --rm --read-only busybox touch /tmp/x");
+        assert_eq!(
+            cais.ok(
+                "run --rm --no-hosts --network none busybox sh -c 'grep -c /etc/hosts /proc/mounts || true'"
+            ),
+            "0"
+        );
+        assert_eq!(
+            cais.ok("run --rm --no-hostname busybox sh -c 'grep -c /etc/hostname /proc/mounts || true'"),
+            "0"
+        );
+    });
+}
+
+#[test]
+fn addresses_and_limits() {
+    e2e(|cais| {
+        let mac = cais.ok("run --rm --mac-address 92:d0:c6:0a:29:33 busybox cat /sys/class/net/eth0/address");
+        assert_eq!(mac, "92:d0:c6:0a:29:33");
+        cais.fails(125, "run --rm --device-read-bps /dev/null:1mb busybox true").says("not a block device");
+        cais.fails(125, "run --rm --device-read-bps /dev/no-such:1mb busybox true").says("/dev/no-such");
+        cais.fails(125, "run --rm --cgroup-conf cgroup.procs=1 busybox true").says("cgroup");
+    });
+}
