@@ -3,7 +3,7 @@
 //! Pure. Cells are separated by tabs, laid out later by [`crate::table`], whose gap is counted here. The last column
 //! (a name, as a rule) is cut only when nothing else is left to cut, and no column below [`CELL_LEAST`].
 
-use crate::table::GAP;
+use crate::table::{CELL_MIN, GAP};
 
 /// A column that is no wider is left alone.
 const CELL_LEAST: usize = 15;
@@ -18,18 +18,18 @@ pub fn fit(lines: &[String], width: usize) -> Vec<String> {
             *widest = cell.chars().count().max(*widest);
         }
     }
-    let total = |widths: &[usize]| widths.iter().sum::<usize>() + GAP * columns.saturating_sub(1);
+    let but_last = columns.saturating_sub(1);
+    let total = |widths: &[usize]| {
+        let padded = widths[..but_last].iter().map(|width| CELL_MIN.max(width + GAP));
+        padded.sum::<usize>() + widths.last().copied().unwrap_or(0)
+    };
     while total(&widths) > width {
-        let excess = total(&widths) - width;
-        let but_last = columns.saturating_sub(1);
-        let widest = |widths: &[usize]| (0..widths.len()).max_by_key(|at| widths[*at]);
-        let cuttable = widest(&widths[..but_last]).filter(|at| widths[*at] > CELL_LEAST);
-        let Some(at) = cuttable.or((columns > 0 && widths[but_last] > CELL_LEAST).then_some(but_last)) else {
+        // Of equally wide ones the first: an image's name says much before its end.
+        let widest = (0..but_last).rev().max_by_key(|at| widths[*at]).filter(|at| widths[*at] > CELL_LEAST);
+        let Some(at) = widest.or((columns > 0 && widths[but_last] > CELL_LEAST).then_some(but_last)) else {
             break;
         };
-        // Down to the next widest at most, so that all wide ones give alike.
-        let next = widths.iter().copied().filter(|other| *other < widths[at]).max().unwrap_or(0);
-        widths[at] = next.max(CELL_LEAST).max(widths[at].saturating_sub(excess)).min(widths[at] - 1);
+        widths[at] -= 1;
     }
     let short = |row: &Vec<&str>| {
         let cells = row.iter().zip(&widths).map(|(cell, width)| middle_out(cell, *width));

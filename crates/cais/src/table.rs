@@ -2,7 +2,8 @@
 //!
 //! Every line but the last cell is padded; a column is as wide as its widest cell over all lines.
 
-const CELL_MIN: usize = 10;
+/// Columns of the narrowest cell, its blanks included; the last cell is not padded.
+pub const CELL_MIN: usize = 10;
 /// Blanks between columns.
 pub const GAP: usize = 3;
 

@@ -99,10 +99,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         image: if rootfs.is_some() { String::new() } else { first.clone() },
         rootfs,
         command: command.to_vec(),
-        entrypoint: args
-            .entrypoint
-            .as_ref()
-            .map(|text| if text.is_empty() { vec![] } else { vec![text.clone()] }),
+        entrypoint: args.entrypoint.as_deref().map(entrypoint),
         env: environment(&args.env_file, &args.env, caller)?,
         workdir: args.workdir.clone().filter(|dir| !dir.is_empty()),
         user: args.user.clone().filter(|user| !user.is_empty()),
@@ -151,6 +148,15 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     };
     launch::apply(args, caller, &mut request)?;
     Ok(Conversion { request, warnings })
+}
+
+/// One word as docker has it, or podman's JSON array of words.
+fn entrypoint(text: &str) -> Vec<String> {
+    match serde_json::from_str(text) {
+        Ok(words) => words,
+        Err(_) if text.is_empty() => Vec::new(),
+        Err(_) => vec![text.to_owned()],
+    }
 }
 
 fn pull(text: Option<&str>) -> Result<PullPolicy> {

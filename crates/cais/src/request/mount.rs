@@ -123,7 +123,10 @@ fn mount(text: &str, directory: &Path) -> Parsed<MountRequest> {
         None | Some("volume") => MountKind::Volume,
         Some("bind") => MountKind::Bind,
         Some("tmpfs") => MountKind::Tmpfs,
-        Some(other @ ("image" | "npipe" | "cluster" | "glob" | "ramfs" | "devpts" | "artifact")) => {
+        Some("npipe" | "cluster") => {
+            return Err("mounts of this type exist on Windows and in swarms only".into());
+        }
+        Some(other @ ("image" | "glob" | "ramfs" | "devpts" | "artifact")) => {
             return Err(format!("mounts of type {other} are not supported yet"));
         }
         Some(other) => return Err(format!("unknown type {other:?}: use bind, volume or tmpfs")),
@@ -192,7 +195,8 @@ fn mount_field(mount: &mut MountRequest, field: &str, directory: &Path) -> Parse
         }
         "bind-nonrecursive" => mount.non_recursive = truth()?,
         "bind-recursive" => match text()? {
-            "enabled" | "true" => {}
+            // What is mounted beneath a read-only directory is read-only anyway.
+            "enabled" | "true" | "readonly" => {}
             "disabled" | "false" => mount.non_recursive = true,
             other => return Err(format!("bind-recursive={other} is not supported yet")),
         },

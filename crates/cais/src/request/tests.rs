@@ -525,6 +525,8 @@ fn what_else_a_launch_has() {
         (r.image_volumes, r.platform) = (ImageVolumes::Ignore, Some("linux/arm64/v8".into()));
     });
     expect(&["--read-only-tmpfs"], |_| {});
+    expect(&["--entrypoint", "[\"a\", \"b c\"]"], |r| r.entrypoint = Some(texts(&["a", "b c"])));
+    expect(&["--entrypoint", "[x"], |r| r.entrypoint = Some(texts(&["[x"])));
     let tmpfs = |target: &str| MountRequest {
         kind: MountKind::Tmpfs,
         target: target.into(),

@@ -1,6 +1,7 @@
 //! `cais ps`.
 
 use cais_test::e2e;
+use cais_test::pty::Terminal;
 
 #[test]
 fn running_ones_are_shown_and_all_on_request() {
@@ -68,5 +69,24 @@ fn formats_are_templates_or_json() {
         assert_eq!(json["Labels"], "a=1");
         cais.fails(1, "ps --format '{{.NoSuchField}}'").one_clear_error().says("NoSuchField");
         cais.fails(1, "ps --format '{{'").one_clear_error();
+    });
+}
+
+#[test]
+fn a_table_fits_the_terminal_and_is_whole_elsewhere() {
+    e2e(|cais| {
+        let label = "registry.example.org/a/very/long/name/of/an/image/that/fills/lines:1.2.3";
+        cais.ok(&format!("tag busybox {label}"));
+        cais.ok(&format!("create --name quay {label}"));
+        let terminal = Terminal::start(&cais.cmd("ps -a"), 24, 90);
+        terminal.expect("quay");
+        let screen = terminal.screen();
+        assert_eq!(terminal.wait(), 0);
+        assert!(screen.contains('…') && screen.contains(":1.2.3") && screen.contains("quay"), "{screen}");
+        assert!(screen.lines().all(|line| line.trim_end().chars().count() <= 90), "{screen}");
+        let terminal = Terminal::start(&cais.cmd("ps -a --no-trunc"), 24, 90);
+        terminal.expect(label);
+        assert_eq!(terminal.wait(), 0);
+        assert!(cais.ok("ps -a").contains(label));
     });
 }
