@@ -319,7 +319,7 @@ mod tests {
         for (line, expected) in cases {
             assert_eq!(completed(line), expected, "{line}");
         }
-        assert!(!completed("run --").contains("--restart "), "refused flags are not offered");
+        assert!(!completed("run --").contains("--gpus "), "refused flags are not offered");
         assert!(completed("").contains("run ") && completed("").contains(" volume"));
     }
 }

@@ -210,7 +210,6 @@ mod tests {
     fn refuses_by_name_unless_harmless() {
         assert_eq!(objection("pod", "p").as_deref(), Some("--pod: pods are not supported yet"));
         assert_eq!(objection("userns", "host"), None);
-        assert_eq!(objection("ipc", "private"), None);
         assert!(objection("gpus", "all").is_some());
         assert_eq!(objection("passwd", "false"), None);
         assert!(objection("passwd", "true").is_some());

@@ -171,7 +171,7 @@ fn a_follower_sees_what_comes_and_ends_in_time() {
 #[test]
 fn what_changes_a_container_is_told() {
     e2e(|cais| {
-        cais.ok("run -d --name a1 busybox sleep 1000");
+        let id = cais.ok("run -d --name a1 busybox sleep 1000");
         for line in [
             "pause a1",
             "unpause a1",
@@ -183,7 +183,7 @@ fn what_changes_a_container_is_told() {
             cais.ok(line);
         }
         cais.ok("export -o /dev/null a2");
-        let told = actions(cais, "--filter container=a2");
+        let told = actions(cais, &format!("--filter container={id}"));
         for action in ["pause", "unpause", "rename", "update", "restart", "commit", "export"] {
             let line = format!("container {action}");
             assert_eq!(told.iter().filter(|told| **told == line).count(), 1, "{action}: {told:?}");
