@@ -170,6 +170,11 @@ impl Paths {
         self.container(id).join("health.lock")
     }
 
+    /// Who of us ended its last run, and how.
+    pub fn container_ending(&self, id: &str) -> PathBuf {
+        self.container(id).join("ending")
+    }
+
     /// Its log.
     pub fn container_log(&self, id: &str) -> PathBuf {
         self.container(id).join("log")
@@ -298,6 +303,11 @@ impl Paths {
     /// The subnet of the default bridge, chosen once a boot.
     pub fn bridge_subnet(&self) -> PathBuf {
         self.run.join("bridge")
+    }
+
+    /// The lowest layer of what `debug` shows beside a container: mount points that a tools image may lack.
+    pub fn debug_floor(&self) -> PathBuf {
+        self.run.join("debug")
     }
 
     /// Empty directory on which roots are mounted, each in its own mount namespace.

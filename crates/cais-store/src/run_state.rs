@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use crate::Store;
 use crate::error::{Result, StoreError};
 use crate::files::{self, Durability, Lock};
-use crate::record::{ExitRecord, OomRecord, RunFacts};
+use crate::record::{Ending, ExitRecord, OomRecord, RunFacts};
 
 /// The right to let a container stand still; see [`Store::begin_pause`].
 #[derive(Debug)]
@@ -210,11 +210,28 @@ impl Store {
         Ok(Lock::try_exclusive(&path)?.map(|lock| Pause { lock, path }))
     }
 
-    /// Removes the exit record before a new run; idempotent.
+    /// Notes what was done to end a run.
+    ///
+    /// # Errors
+    /// When the container's directory is not writable.
+    pub fn write_ending(&self, id: &str, ending: &Ending) -> Result<()> {
+        files::write_json(&self.paths().container_ending(id), ending, Durability::Volatile)
+    }
+
+    /// What was done to end the present or last run; `None` when nothing was.
+    ///
+    /// # Errors
+    /// When the file is damaged or unreadable.
+    pub fn read_ending(&self, id: &str) -> Result<Option<Ending>> {
+        files::read_json(&self.paths().container_ending(id))
+    }
+
+    /// Removes the exit record, and what was done to end that run, before a new one; idempotent.
     ///
     /// # Errors
     /// When it cannot be removed.
     pub fn clear_exit(&self, id: &str) -> Result<()> {
+        files::remove_file(&self.paths().container_ending(id))?;
         files::remove_file(&self.paths().container_exit(id))
     }
 }

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::attach::{AttachStream, MESSAGE_BYTES, Message, broken, short};
 use crate::resolve::signal_number;
-use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
+use crate::{ContainerRecord, Ending, Engine, Error, ErrorKind, Result};
 
 /// Docker's patience between the stop signal and SIGKILL.
 pub(super) const STOP_TIMEOUT_SECS: i64 = 10;
@@ -45,6 +45,7 @@ impl Engine {
         if ends && record.may_run_again() {
             self.store.mark_stopped(&id)?;
         }
+        self.note_ending(&id, &Ending { signal, ..Ending::default() });
         match stream.signal(signal) {
             Err(error) if is_gone(&error) => return Err(not_running()),
             other => other.map_err(|e| broken(&id, e))?,
@@ -101,6 +102,9 @@ impl Engine {
         let id = record.id.as_str();
         let Some(stream) = self.talk_of_end(record)? else { return Ok(()) };
         let has_ended = self.store.read_exit(id)?.is_some();
+        let patience_ms = patience.map(|patience| u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        let ending = Ending { signal, patience_ms, stop: true, ..Ending::default() };
+        self.note_ending(id, &ending);
         // We take care of what comes after, so that nothing is left when we return.
         let asked = stream
             .request(wire::OWN, &[])
@@ -116,6 +120,7 @@ impl Engine {
         }
         self.thaw(id)?;
         if !self.await_exit(&stream, id, patience)? {
+            self.note_ending(id, &Ending { forced: true, ..ending });
             stream.signal(SIGKILL).map_err(|e| broken(id, e))?;
             self.tell_container(record, "kill", &[("signal", &SIGKILL.to_string())]);
             // Paused meanwhile, it would not die.
@@ -176,6 +181,12 @@ impl Engine {
             std::thread::sleep(Duration::from_millis(5));
         }
         Ok(None)
+    }
+
+    /// Leaves a word for `why`. That it cannot be left is no reason not to end a container.
+    fn note_ending(&self, id: &str, ending: &Ending) {
+        let ending = Ending { at: cais_store::run_state::now(), ..ending.clone() };
+        let _ = self.store.write_ending(id, &ending);
     }
 
     /// A container without a monitor to talk to: the monitor is on its way out, or it was killed.
