@@ -8,8 +8,10 @@ use std::path::Path;
 
 use cais_plan::{Bytes, PlanWriter, Step, Str, Strings, join_strings};
 
+mod debug;
 mod process;
 
+pub use debug::debug;
 use process::process;
 
 use crate::launch::{ExecLaunch, Launch, MountPlan, Network, Root, Shared};
