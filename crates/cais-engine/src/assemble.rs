@@ -18,7 +18,7 @@ const MS_SLAVE: u64 = 1 << 19;
 const MS_SHARED: u64 = 1 << 20;
 
 /// /dev/shm unless asked otherwise, as in Docker.
-const SHM_BYTES: u64 = 64 << 20;
+pub(crate) const SHM_BYTES: u64 = 64 << 20;
 
 /// Of containers that ask for no other, whatever the caller's is.
 const UMASK: u32 = 0o22;
@@ -174,7 +174,7 @@ fn kernel_version() -> (u32, u32) {
 }
 
 /// hosts, hostname and resolv.conf of the container's directory, unless the request mounts something there.
-fn name_files(engine: &Engine, record: &ContainerRecord) -> Vec<MountPlan> {
+pub(crate) fn name_files(engine: &Engine, record: &ContainerRecord) -> Vec<MountPlan> {
     let paths = engine.store.paths();
     let id = match &record.network {
         // Who shares a network shares its names.
@@ -317,7 +317,7 @@ pub(crate) fn devices(record: &ContainerRecord) -> Result<Vec<Device>> {
     Ok(all)
 }
 
-fn nodes(record: &ContainerRecord, rootless: bool) -> Result<Vec<Node>> {
+pub(crate) fn nodes(record: &ContainerRecord, rootless: bool) -> Result<Vec<Node>> {
     let devices = devices(record)?.into_iter().filter(|d| !rootless || d.source.exists());
     Ok(devices
         .map(|device| Node {

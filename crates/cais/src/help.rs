@@ -27,6 +27,8 @@ Containers (also: cais container COMMAND):
   kill      Send a signal to containers
   attach    Attach this terminal to a running container
   wait      Wait until containers end, print their exit codes
+  debug     Run a shell with tools of another image beside a container
+  why       Explain how a container ended or why it does not start
   inspect   Show containers, images and volumes in detail
   port      Show published ports
   cp        Copy files between a container and the host

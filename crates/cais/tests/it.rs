@@ -5,7 +5,7 @@ use std::process::Output;
 
 use assert_cmd::Command;
 
-const COMMANDS: &str = "run|exec|ps|logs|create|start|stop|kill|rm|attach|wait|inspect|container inspect|port|pull|load|\
+const COMMANDS: &str = "run|exec|ps|logs|create|start|stop|kill|rm|attach|wait|debug|why|inspect|container inspect|port|pull|load|\
     import|images|image inspect|tag|rmi|volume create|volume ls|volume inspect|volume rm|info|version|system check|\
     container ls|image ls|container run|system info";
 
@@ -31,7 +31,7 @@ fn every_command_has_help_and_refuses_an_unknown_flag() {
         let words: Vec<&str> = name.split(' ').collect();
         told(&[&words[..], &["--help"]].concat(), 0, "Usage:  cais ");
         let code = match words.last() {
-            Some(&("run" | "exec" | "create")) if words[0] != "volume" => 125,
+            Some(&("run" | "exec" | "debug" | "create")) if words[0] != "volume" => 125,
             _ => 1,
         };
         told(&[&words[..], &["--no-such-flag"]].concat(), code, "unknown flag: --no-such-flag\nhint: ");

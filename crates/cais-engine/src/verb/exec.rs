@@ -39,9 +39,9 @@ pub struct ExecRequest {
 }
 
 /// `CLONE_NEWPID`, which the monitor joins.
-const NEWPID: u64 = 0x2000_0000;
+pub(super) const NEWPID: u64 = 0x2000_0000;
 /// `CLONE_NEWUSER`.
-const NEWUSER: u64 = 0x1000_0000;
+pub(super) const NEWUSER: u64 = 0x1000_0000;
 
 impl Engine {
     /// Runs a command in a running container; `None` when detached.
@@ -125,7 +125,7 @@ impl Engine {
     }
 
     /// Not in a user namespace of one id, where setgroups(2) is forbidden.
-    fn may_set_groups(&self, id: &str) -> Result<bool> {
+    pub(super) fn may_set_groups(&self, id: &str) -> Result<bool> {
         let file = format!("/proc/{}/setgroups", self.running_pid(id)?);
         Ok(std::fs::read_to_string(file).map_or(true, |text| text.trim() != "deny"))
     }
@@ -139,7 +139,7 @@ impl Engine {
     }
 
     /// A descriptor of the container's init that can mean no other process, even when its pid is used again.
-    fn init_pidfd(&self, id: &str) -> Result<OwnedFd> {
+    pub(super) fn init_pidfd(&self, id: &str) -> Result<OwnedFd> {
         let not_running =
             || Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)));
         let pid = self.running_pid(id)?;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use cais_engine::verb::DefinitionForm;
 use cais_engine::{Engine, ErrorKind};
 use clap::Args;
 use serde::Serialize;
@@ -24,6 +25,9 @@ enum Kind {
 
 #[derive(Debug, Args)]
 struct InspectArgs {
+    /// Show the definition of containers instead: run, compose, quadlet or kube.
+    #[arg(long = "as", value_name = "FORM")]
+    form: Option<String>,
     /// json, or a Go template.
     #[arg(short, long, value_name = "FORMAT")]
     format: Option<String>,
@@ -41,6 +45,13 @@ struct InspectArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: InspectArgs = parse(door.spec, argv)?;
+    if let Some(form) = &args.form {
+        let other = args.kind.as_deref().is_some_and(|kind| !matches!(kind, "" | "container"));
+        if args.format.is_some() || args.size || other {
+            return Err(Failure::usage("conflicting options: --as and --format, --size or another --type"));
+        }
+        return define(door, &args.names, form);
+    }
     let kinds: &[Kind] = match args.kind.as_deref() {
         None | Some("") => &[Kind::Container, Kind::Image, Kind::Volume],
         Some("container") => &[Kind::Container],
@@ -53,6 +64,21 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let chosen = Chosen { latest: args.latest, ..Chosen::default() };
     let names = chosen.names(door, &args.names, &[], |_| false)?;
     show(door, &names, args.format.as_deref(), args.size, kinds)
+}
+
+/// `--as`.
+fn define(door: &Door, names: &[String], form: &str) -> Outcome {
+    let form = match form {
+        "run" => DefinitionForm::Run,
+        "compose" => DefinitionForm::Compose,
+        "quadlet" => DefinitionForm::Quadlet,
+        "kube" => DefinitionForm::Kube,
+        other => return Err(Failure::usage(format!("--as {other}: use run, compose, quadlet or kube"))),
+    };
+    let definition = door.engine()?.definition(names, form)?;
+    door.warn(&definition.notes);
+    print_stdout(&definition.text)?;
+    Ok(0)
 }
 
 #[derive(Debug, Args)]
@@ -68,7 +94,17 @@ struct KindArgs {
 }
 
 pub(super) fn containers(door: &Door, argv: Vec<OsString>) -> Outcome {
-    one_kind(door, argv, Kind::Container)
+    let args: InspectArgs = parse(door.spec, argv)?;
+    if args.kind.as_deref().is_some_and(|kind| !matches!(kind, "" | "container")) {
+        return Err(Failure::usage("--type: these are containers"));
+    }
+    match &args.form {
+        Some(_) if args.format.is_some() || args.size => {
+            Err(Failure::usage("conflicting options: --as and --format or --size"))
+        }
+        Some(form) => define(door, &args.names, form),
+        None => show(door, &args.names, args.format.as_deref(), args.size, &[Kind::Container]),
+    }
 }
 
 pub(super) fn images(door: &Door, argv: Vec<OsString>) -> Outcome {

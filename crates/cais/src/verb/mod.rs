@@ -12,6 +12,7 @@ mod cp;
 mod create;
 mod diff;
 mod events;
+mod debug;
 mod exec;
 mod export;
 mod healthcheck;
@@ -45,5 +46,6 @@ mod update;
 mod version;
 mod volume;
 mod wait;
+mod why;
 
 pub mod table;

@@ -4,10 +4,10 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, boot, cleanup, commit, complete, completion, container_clone, container_exists, cp, create, diff,
+    attach, boot, cleanup, commit, complete, completion, container_clone, container_exists, cp, create, debug, diff,
     events, exec, export, healthcheck, history, images, import, info, inspect, kill, load, logs, man, pause,
     port, prune, ps, pull, rename, restart, rm, rmi, run, start, stats, stop, system_check, system_df, tag,
-    top, update, version, volume, wait,
+    top, update, version, volume, wait, why,
 };
 
 /// What most commands are like.
@@ -192,12 +192,36 @@ pub static COMMANDS: &[Spec] = &[
         ..READER
     },
     Spec {
+        names: &["debug", "container debug"],
+        usage: "[OPTIONS] CONTAINER [COMMAND] [ARG...]",
+        about: "Run a shell with tools of another image in a container's namespaces",
+        examples: &[
+            "cais debug web",
+            "cais debug --image alpine web netstat -tln",
+            "cais debug web ls /container/etc",
+        ],
+        codes: Codes::Program,
+        // As for exec.
+        needs_ids: false,
+        main: debug::main,
+        ..PLAIN
+    },
+    Spec {
+        names: &["why", "container why"],
+        usage: "[OPTIONS] CONTAINER [CONTAINER...]",
+        about: "Explain how a container ended or why it does not start",
+        examples: &["cais why web", "cais why --format '{{(index .findings 0).cause}}' web"],
+        main: why::main,
+        ..READER
+    },
+    Spec {
         names: &["inspect"],
         usage: "[OPTIONS] NAME|ID [NAME|ID...]",
         about: "Show containers, images and volumes in detail",
         examples: &[
             "cais inspect --format '{{.State.Status}}' web",
             "cais inspect --format '{{range .Mounts}}{{.Source}} {{end}}' web",
+            "cais inspect --as compose web db",
         ],
         main: inspect::main,
         ..READER

@@ -71,3 +71,46 @@ fn the_latest_exit_is_told() {
         assert!(cais.inspect("i1", "{{.State.FinishedAt}}") > cais.inspect("i1", "{{.State.StartedAt}}"));
     });
 }
+
+#[test]
+fn the_run_line_of_a_container_makes_it_again() {
+    e2e(|cais| {
+        cais.ok(
+            "run -d --init --hostname ship -e A=1 -e 'B=two words $x' -w /tmp -u quay --label 'k=v w' -m 64m \
+             --cpus 0.5 --pids-limit 50 --read-only --tmpfs /t:size=64k,mode=700 -v data:/data -v /run/c/in:/in:ro \
+             --mount type=tmpfs,target=/t2 --cap-drop ALL --cap-add NET_RAW --ulimit nofile=100:200 \
+             --sysctl net.core.somaxconn=100 -p 127.0.0.1:18081:80 --add-host db:10.0.0.1 --dns 10.0.0.2 \
+             --stop-signal INT --stop-timeout 1 --entrypoint sleep --security-opt no-new-privileges --name one \
+             busybox 1000",
+        );
+        let line = cais.ok("inspect --as run one");
+        let words = line.strip_prefix("cais ").expect("a line of ours").replace("18081", "18082");
+        let again = words.replace("--name one", "--name two");
+        assert_ne!(again, words);
+        cais.ok(&again);
+        let same = |name: &str| {
+            let text = cais.cmd("inspect").arg(name).ok();
+            let mut documents: serde_json::Value = serde_json::from_str(&text).expect("json");
+            let mut document = documents[0].take();
+            for key in ["Id", "Name", "Created", "State", "NetworkSettings", "GraphDriver"] {
+                document[key] = serde_json::Value::Null;
+            }
+            let id = cais.inspect(name, "{{.Id}}");
+            document.to_string().replace(&id, "ID").replace("18082", "18081")
+        };
+        assert_eq!(same("one"), same("two"));
+        for form in ["compose", "kube"] {
+            let text = cais.cmd("inspect --as").arg(form).args("one two").ok();
+            let probe = std::process::Command::new("python3").args(["-c", "import yaml"]).output();
+            if !probe.is_ok_and(|output| output.status.success()) {
+                cais_test::skip("python3-yaml is not installed");
+                continue;
+            }
+            let script = "import sys, yaml; print(len(list(yaml.safe_load_all(sys.stdin))))";
+            let parsed = cais_test::Invocation::new("python3", "-c").arg(script).stdin(text.clone()).output();
+            assert_eq!(parsed.code(0).stdout_text(), if form == "kube" { "2" } else { "1" }, "{text}");
+        }
+        assert!(cais.ok("container inspect --as quadlet one").contains("Exec=1000"));
+        cais.fails(1, "inspect --as helm one").one_clear_error().says("use run, compose, quadlet or kube");
+    });
+}

@@ -1,0 +1,231 @@
+//! `debug`: a shell with tools in the namespaces of a container whose image has none.
+//!
+//! Like `exec`, but the mount namespace is a new one, made from the engine's: its root is the tools image, read-only,
+//! with the container's root at /proc/1/root and, by a link, at /container. The container sees the processes, and none of
+//! the mounts, which go with the last of those processes. The tools are root with Docker's capabilities and CAP_SYS_PTRACE,
+//! whatever the container drops: without it /proc/1/root of a container that runs as another user stays closed.
+
+use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use cais_plan::Setup;
+use cais_runtime::launch::{CgroupPlan, Launch, MountPlan, Network, Process, Root};
+use cais_runtime::plan;
+use cais_store::ImageRecord;
+
+use super::exec::{NEWPID, NEWUSER};
+use crate::assemble::{SHM_BYTES, name_files, nodes, process};
+use crate::attach::{AfterExec, AttachStream, broken, short};
+use crate::limits::Group;
+use crate::progress::Progress;
+use crate::resolve;
+use crate::shim::{ShimFds, first_word};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
+
+/// What `debug` is asked to run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DebugRequest {
+    /// Where the tools come from, pulled when it is not here; `None`: the first of the usual ones that is here.
+    pub image: Option<String>,
+    /// Command and arguments; empty: the image's own, or `sh`.
+    pub args: Vec<String>,
+    /// `KEY=VALUE`, added to the tools image's.
+    pub env: Vec<String>,
+    /// `user[:group]` by the tools image's files; `None` is root.
+    pub user: Option<String>,
+    /// Allocate a pseudo terminal.
+    pub tty: bool,
+    /// Standard input is given.
+    pub interactive: bool,
+    /// All capabilities, no seccomp.
+    pub privileged: bool,
+    /// Rows and columns of the caller's terminal.
+    pub terminal_size: Option<(u16, u16)>,
+}
+
+/// Images that have a shell and tools, the smallest first.
+const USUAL: [&str; 7] = ["busybox", "alpine", "debian", "ubuntu", "fedora", "nicolaka/netshoot", "toolbox"];
+/// Where the container's files are seen, beside /proc/1/root.
+const CONTAINER: &str = "container";
+/// Mount points that a tools image may lack.
+const DIRECTORIES: [&str; 6] = ["proc", "sys", "dev", "tmp", "etc", "run"];
+const NAME_FILES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
+
+impl Engine {
+    /// Runs a command of a tools image in the namespaces of a running container.
+    ///
+    /// # Errors
+    /// When the container does not run, there is no tools image, or the command cannot be started.
+    pub fn debug(&self, name: &str, request: &DebugRequest, progress: &dyn Progress) -> Result<AttachStream> {
+        let id = self.store.resolve_container(name)?;
+        let record = self.store.load_container(&id)?;
+        let pidfd = self.init_pidfd(&id).map_err(|error| match error.kind {
+            ErrorKind::Conflict => error
+                .hint("only a running container has namespaces to join; `cais why` tells why this one ended"),
+            _ => error,
+        })?;
+        let tools = self.tools(request, progress)?;
+        let group = Group::open(self, &id)?;
+        if group.as_ref().is_some_and(Group::is_frozen) {
+            let message = format!("container {} is paused: unpause it before debug", short(&id));
+            return Err(Error::new(ErrorKind::Conflict, message));
+        }
+        let (owner, ours) = AttachStream::pair().map_err(|e| broken(&id, e))?;
+        let mut fds = ShimFds::new();
+        let owner_fd = fds.add(owner.as_fd());
+        let pid_number = fds.add(pidfd.as_fd());
+        let cgroup_fd = fds.maybe(group.as_ref().and_then(Group::directory));
+        let join: Vec<i32> =
+            group.as_ref().map(|g| g.tasks().map(|fd| fds.add(fd)).collect()).unwrap_or_default();
+        let cgroup = group.as_ref().map(|g| g.view(join)).unwrap_or_default();
+        let launch = self.debug_launch(&record, &tools, request, cgroup)?;
+        let planned = plan::debug(&launch, pid_number)
+            .map_err(|e| Error::caused(ErrorKind::Invalid, "plan the debug shell", e))?;
+        let setup = Setup {
+            clone_flags: planned.clone_flags,
+            cgroup_fd,
+            join_pid_fd: pid_number,
+            join_flags: if self.config.rootless { NEWPID | NEWUSER } else { NEWPID },
+            owner_fd,
+            tty: request.tty,
+            stdin: request.interactive,
+            attached: true,
+            stdin_once: true,
+            rows: request.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
+            cols: request.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
+            ..Setup::NONE
+        };
+        let shim_pid = fds.spawn(&planned.steps, &setup)?;
+        drop(owner);
+        let stream = AttachStream::for_exec(ours, AfterExec { shim_pid });
+        first_word(&stream, shim_pid, &id, &planned.steps)?;
+        Ok(stream)
+    }
+
+    /// The image with the tools.
+    fn tools(&self, request: &DebugRequest, progress: &dyn Progress) -> Result<ImageRecord> {
+        if let Some(name) = &request.image {
+            return match self.image_record(name) {
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    self.pull(name, None, progress)?;
+                    self.image_record(name)
+                }
+                other => other,
+            };
+        }
+        let usual = USUAL.iter().find_map(|name| self.image_record(name).ok());
+        usual.ok_or_else(|| {
+            let message = format!("no image with tools is here (looked for {})", USUAL.join(", "));
+            Error::new(ErrorKind::NotFound, message)
+                .hint("get one: cais pull busybox; or name another with --image, which is pulled when it is missing")
+        })
+    }
+
+    fn debug_launch(
+        &self,
+        record: &ContainerRecord,
+        tools: &ImageRecord,
+        request: &DebugRequest,
+        cgroup: CgroupPlan,
+    ) -> Result<Launch> {
+        let paths = self.store.paths();
+        let floor = self.debug_floor()?;
+        let rootless = self.config.rootless;
+        let lowers = tools.layers.iter().rev().map(|layer| paths.layer_fs(layer)).chain([floor]).collect();
+        let mut mounts = name_files(self, record);
+        for mount in &mut mounts {
+            if let MountPlan::Bind { read_only, .. } = mount {
+                *read_only = true;
+            }
+        }
+        let attributes = 0b110; // nosuid, nodev
+        mounts.push(MountPlan::Tmpfs {
+            target: "/tmp".into(),
+            options: vec!["mode=1777".into()],
+            attributes,
+        });
+        Ok(Launch {
+            mountpoint: paths.mountpoint(),
+            root: Root::Overlay {
+                lowers,
+                upper: PathBuf::new(),
+                work: PathBuf::new(),
+                volatile_upper: false,
+            },
+            read_only: false,
+            mount_label: None,
+            hostname: String::new(),
+            domainname: None,
+            network: Network::Join(-1),
+            cgroup,
+            mounts,
+            nodes: nodes(record, rootless)?,
+            shm_size_bytes: SHM_BYTES,
+            tty: request.tty,
+            confined: !request.privileged && !record.request.privileged,
+            writable_sys: request.privileged || record.request.privileged,
+            sysctls: Vec::new(),
+            oom_score_adj: None,
+            rootless,
+            tty_group: !self.config.single_id,
+            process: self.debug_process(record, tools, request)?,
+            failing_step: None,
+        })
+    }
+
+    fn debug_process(
+        &self,
+        record: &ContainerRecord,
+        tools: &ImageRecord,
+        request: &DebugRequest,
+    ) -> Result<Process> {
+        let mut as_debugger = record.clone();
+        let asked = &mut as_debugger.request;
+        asked.privileged |= request.privileged;
+        asked.cap_drop.clear();
+        asked.cap_add.push("SYS_PTRACE".to_owned());
+        let mut process = process(self, &as_debugger, &mut Vec::new())?;
+        let config = &tools.config.config;
+        let own = config.cmd.clone().filter(|cmd| !cmd.is_empty());
+        process.args = match request.args.is_empty() {
+            true => own.unwrap_or_else(|| vec!["sh".to_owned()]),
+            false => request.args.clone(),
+        };
+        process.env = resolve::environment(&request.env, &config.env);
+        if request.tty && !process.env.iter().any(|variable| variable.starts_with("TERM=")) {
+            process.env.push("TERM=xterm".to_owned());
+        }
+        process.workdir = "/".to_owned();
+        process.user = request.user.clone().unwrap_or_default();
+        process.groups = Vec::new();
+        process.init = false;
+        process.set_groups = self.may_set_groups(&record.id)?;
+        Ok(process)
+    }
+
+    /// Makes the lowest layer of all debug roots; idempotent, and kept, as the engine's mount point is.
+    fn debug_floor(&self) -> Result<PathBuf> {
+        let floor = self.store.paths().debug_floor();
+        let failed = |e: std::io::Error| {
+            Error::caused(ErrorKind::System, format!("make the mount points in {}", floor.display()), e)
+        };
+        let there = |result: std::io::Result<()>| match result {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        };
+        let make = || -> std::io::Result<()> {
+            there(std::fs::create_dir(&floor))?;
+            std::fs::set_permissions(&floor, std::fs::Permissions::from_mode(0o755))?;
+            for directory in DIRECTORIES {
+                there(std::fs::create_dir(floor.join(directory)))?;
+            }
+            for file in NAME_FILES {
+                std::fs::OpenOptions::new().append(true).create(true).open(floor.join(file))?;
+            }
+            there(std::os::unix::fs::symlink("/proc/1/root", floor.join(CONTAINER)))
+        };
+        make().map_err(failed)?;
+        Ok(floor)
+    }
+}

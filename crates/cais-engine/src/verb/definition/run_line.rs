@@ -1,0 +1,182 @@
+//! `inspect --as run`: the command line, quoted for a POSIX shell. Executed again it makes the same record but for id,
+//! times and, when there was none, name.
+
+use super::{Notes, cpus, limit, network, port, security_options, short_volume, tmpfs_options};
+use crate::{ContainerRecord, LogDriver, MountKind, MountRequest, PullPolicy};
+
+/// Words of the line, in groups that stand together.
+struct Line {
+    words: Vec<String>,
+}
+
+impl Line {
+    fn switch(&mut self, flag: &str, on: bool) {
+        if on {
+            self.words.push(flag.to_owned());
+        }
+    }
+
+    fn value(&mut self, flag: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.words.push(flag.to_owned());
+            self.words.push(value.to_string());
+        }
+    }
+
+    fn values<T: ToString>(&mut self, flag: &str, values: impl IntoIterator<Item = T>) {
+        for value in values {
+            self.value(flag, Some(value));
+        }
+    }
+}
+
+pub(super) fn line(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
+    let request = &record.request;
+    let mut line = Line { words: vec!["cais".into(), "run".into()] };
+    line.switch("-d", request.detach);
+    line.switch("-i", request.interactive);
+    line.switch("-t", request.tty);
+    line.switch("--rm", request.auto_remove);
+    line.switch("--init", request.init);
+    line.value("--name", request.name.as_ref());
+    notes.missing(request.cidfile.is_some(), "--cidfile, whose file exists already,");
+    names_and_network(&mut line, record);
+    mounts(&mut line, &request.mounts);
+    privileges(&mut line, record, notes);
+    resources(&mut line, record);
+    line.values("-e", &request.env);
+    line.value("-w", request.workdir.as_ref());
+    line.value("-u", request.user.as_ref());
+    line.values("--label", request.labels.iter().map(|(key, value)| format!("{key}={value}")));
+    line.value("--stop-signal", request.stop_signal.as_ref());
+    line.value("--stop-timeout", request.stop_timeout_secs);
+    line.value("--log-driver", (request.log == LogDriver::None).then_some("none"));
+    line.value("--platform", request.platform.as_ref());
+    line.value(
+        "--pull",
+        match request.pull {
+            PullPolicy::Missing => None,
+            PullPolicy::Always => Some("always"),
+            PullPolicy::Never => Some("never"),
+        },
+    );
+    let mut arguments = request.command.clone();
+    if let Some(entrypoint) = &request.entrypoint {
+        let (first, rest) =
+            entrypoint.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
+        line.value("--entrypoint", Some(first));
+        arguments.splice(0..0, rest.iter().cloned());
+    }
+    match &request.rootfs {
+        Some(directory) => {
+            line.switch("--rootfs", true);
+            line.words.push(directory.display().to_string());
+        }
+        None => line.words.push(request.image.clone()),
+    }
+    line.words.extend(arguments);
+    let words: Vec<String> = line.words.iter().map(|word| quoted(word)).collect();
+    format!("{}\n", words.join(" "))
+}
+
+fn names_and_network(line: &mut Line, record: &ContainerRecord) {
+    let request = &record.request;
+    line.value("--hostname", request.hostname.as_ref());
+    line.value("--domainname", request.domainname.as_ref());
+    line.value("--network", network(&request.network));
+    line.values("-p", request.publish.iter().map(port));
+    line.switch("-P", request.publish_all);
+    line.values("--expose", &request.expose);
+    line.values("--dns", &request.dns);
+    line.values("--dns-search", &request.dns_search);
+    line.values("--dns-option", &request.dns_options);
+    line.values("--add-host", request.add_hosts.iter().map(|(name, address)| format!("{name}:{address}")));
+}
+
+fn mounts(line: &mut Line, mounts: &[MountRequest]) {
+    for mount in mounts {
+        let plain = !mount.source.contains([':', ',']) && !mount.target.contains(':');
+        if mount.kind == MountKind::Tmpfs {
+            let options = tmpfs_options(mount);
+            let colon = if options.is_empty() { "" } else { ":" };
+            line.value("--tmpfs", Some(format!("{}{colon}{options}", mount.target)));
+        } else if mount.create_source && plain {
+            line.value("-v", Some(short_volume(mount)));
+        } else {
+            line.value("--mount", Some(long_mount(mount)));
+        }
+    }
+}
+
+fn long_mount(mount: &MountRequest) -> String {
+    let kind = if mount.kind == MountKind::Bind { "bind" } else { "volume" };
+    let mut fields = vec![format!("type={kind}")];
+    if !mount.source.is_empty() {
+        fields.push(format!("source={}", mount.source));
+    }
+    fields.push(format!("target={}", mount.target));
+    if mount.read_only {
+        fields.push("readonly".into());
+    }
+    fields.extend(mount.propagation.as_ref().map(|propagation| format!("bind-propagation={propagation}")));
+    if mount.non_recursive {
+        fields.push("bind-nonrecursive=true".into());
+    }
+    if mount.no_copy {
+        fields.push("volume-nocopy=true".into());
+    }
+    if mount.create_source && mount.kind == MountKind::Bind {
+        fields.push("bind-create-src=true".into());
+    }
+    let csv = |field: &String| match field.contains([',', '"']) {
+        true => format!("\"{}\"", field.replace('"', "\"\"")),
+        false => field.clone(),
+    };
+    fields.iter().map(csv).collect::<Vec<_>>().join(",")
+}
+
+fn privileges(line: &mut Line, record: &ContainerRecord, notes: &mut Notes<'_>) {
+    let request = &record.request;
+    line.switch("--read-only", request.read_only);
+    line.switch("--privileged", request.privileged);
+    line.values("--cap-add", &request.cap_add);
+    line.values("--cap-drop", &request.cap_drop);
+    line.values("--group-add", &request.group_add);
+    line.values("--device", &request.devices);
+    line.values("--device-cgroup-rule", &request.device_cgroup_rules);
+    line.values("--security-opt", security_options(record, notes));
+    line.values("--sysctl", request.sysctls.iter().map(|(key, value)| format!("{key}={value}")));
+    line.values(
+        "--ulimit",
+        request.ulimits.iter().map(|ulimit| format!("{}={}", ulimit.name, limit(ulimit))),
+    );
+}
+
+fn resources(line: &mut Line, record: &ContainerRecord) {
+    let asked = &record.request.resources;
+    line.value("--shm-size", record.request.shm_size_bytes);
+    line.value("-m", asked.memory_bytes);
+    line.value("--memory-reservation", asked.memory_reservation_bytes);
+    line.value("--memory-swap", asked.memory_swap_bytes);
+    line.value("--memory-swappiness", asked.memory_swappiness);
+    line.value("--cpus", asked.nano_cpus.map(cpus));
+    line.value("--cpu-shares", asked.cpu_shares);
+    line.value("--cpu-quota", asked.cpu_quota_us);
+    line.value("--cpu-period", asked.cpu_period_us);
+    line.value("--cpuset-cpus", asked.cpuset_cpus.as_ref());
+    line.value("--cpuset-mems", asked.cpuset_mems.as_ref());
+    line.value("--pids-limit", asked.pids_limit);
+    line.value("--blkio-weight", asked.blkio_weight);
+    line.switch("--oom-kill-disable", asked.oom_kill_disable);
+    line.value("--oom-score-adj", asked.oom_score_adj);
+}
+
+/// A word for a POSIX shell: bare when it holds nothing special.
+pub(super) fn quoted(word: &str) -> String {
+    let bare = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./_-".contains(c);
+    if !word.is_empty() && word.chars().all(bare) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,90 @@
+//! `cais debug`.
+
+use cais_test::pty::Terminal;
+use cais_test::{Cais, Image, Layer, e2e};
+
+/// An image with one program that is no shell and sleeps.
+fn load_bare(cais: &Cais) {
+    let program = std::fs::read("/bin/busybox").expect("busybox-static");
+    let layer = Layer::new().program("sleep", program).file("secret", "of the container\n").dir("etc");
+    let image = Image::new().layer(layer).set("Entrypoint", serde_json::json!(["/sleep", "1000"]));
+    let archive = cais.folder().join("bare.tar");
+    image.build().write_docker_archive(&archive, &["bare:latest"]).expect("an archive");
+    cais.cmd("load -q -i").arg(&archive).ok();
+}
+
+#[test]
+fn tools_come_from_another_image_and_leave_nothing() {
+    e2e(|cais| {
+        load_bare(cais);
+        cais.ok("run -d --name first bare");
+        cais.ok("debug first true");
+        cais.ok("rm -f first");
+        cais.mark();
+        cais.ok("run -d --name d1 --hostname ship bare");
+        cais.fails(127, "exec d1 sh");
+        assert_eq!(cais.ok("debug d1 cat /container/secret"), "of the container");
+        assert_eq!(cais.ok("debug d1 cat /proc/1/root/secret"), "of the container");
+        assert_eq!(cais.ok("debug d1 hostname"), "ship");
+        assert!(cais.ok("debug d1 ps -o args").contains("/sleep 1000"));
+        for kind in ["pid", "net", "ipc", "uts", "cgroup", "user"] {
+            let link = format!("readlink /proc/1/ns/{kind}; readlink /proc/self/ns/{kind}");
+            let output = cais.cmd("debug d1 sh -c").arg(link).ok();
+            let (first, second) = output.split_once('\n').expect("two lines");
+            assert_eq!(first, second);
+        }
+        let mounts = || cais.ok("debug d1 cat /proc/1/mountinfo");
+        let before = mounts();
+        let running = cais.cmd("debug -i d1 sh -c 'echo up; read x'").stdin_pipe().spawn();
+        cais_test::wait_until("the debugger is up", || cais.ok("debug d1 ps -o args").contains("read x"));
+        assert_eq!(mounts(), before, "the container sees no mount of it");
+        assert_eq!(cais.ok("debug d1 ls /container"), cais.ok("debug d1 ls /proc/1/root"));
+        drop(running);
+        cais.ok("rm -f d1");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn the_tools_are_read_only_and_the_container_can_be_mended() {
+    e2e(|cais| {
+        load_bare(cais);
+        cais.ok("run -d --name d1 -u 1000:1000 --cap-drop ALL bare");
+        assert!(cais.fails(1, "debug d1 touch /bin/x").stderr_text().contains("Read-only file system"));
+        cais.ok("debug d1 touch /tmp/x");
+        cais.cmd("debug d1 sh -c").arg("echo mended > /container/etc/new").ok();
+        assert_eq!(cais.ok("debug d1 cat /container/etc/new"), "mended");
+        assert_eq!(cais.ok("debug d1 id -u"), "0");
+        assert_eq!(cais.ok("debug -u 7 -e X=1 d1 sh -c 'echo $(id -u) $X'"), "7 1");
+    });
+}
+
+#[test]
+fn a_terminal_is_had_at_a_terminal() {
+    e2e(|cais| {
+        load_bare(cais);
+        cais.ok("run -d --name d1 bare");
+        let mut terminal = Terminal::start(&cais.cmd("debug d1"), 30, 90);
+        terminal.send("stty size; exit 8\n");
+        terminal.expect("30 90");
+        assert_eq!(terminal.wait(), 8);
+    });
+}
+
+#[test]
+fn what_cannot_be_is_said_with_what_to_do() {
+    e2e(|cais| {
+        load_bare(cais);
+        cais.ok("create --name c1 bare");
+        let finished = cais.fails(125, "debug c1 true").says("not running");
+        assert!(finished.stderr_text().contains("cais why"), "{finished}");
+        cais.ok("start c1");
+        cais.fails(127, "debug c1 no-such-program").one_clear_error().says("no-such-program");
+        cais.ok("rmi busybox");
+        let finished = cais.fails(125, "debug c1 true").says("no image with tools");
+        assert!(finished.stderr_text().contains("cais pull busybox"), "{finished}");
+        cais.fails(127, "debug --image bare c1 sh");
+        cais.ok("debug --image bare c1 /sleep 0");
+        cais.fails(125, "debug no-such-container").one_clear_error();
+    });
+}
