@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use cais_plan::Setup;
-use cais_runtime::launch::{CgroupPlan, Launch, MountPlan, Network, Process, Root};
+use cais_runtime::launch::{CgroupPlan, Launch, MountPlan, Network, Process, Root, Shared};
 use cais_runtime::plan;
 use cais_store::ImageRecord;
 
@@ -98,7 +98,7 @@ impl Engine {
         };
         let shim_pid = fds.spawn(&planned.steps, &setup)?;
         drop(owner);
-        let stream = AttachStream::for_exec(ours, AfterExec { shim_pid });
+        let stream = AttachStream::for_exec(ours, AfterExec { shim_pid, event: None });
         first_word(&stream, shim_pid, &id, &planned.steps)?;
         Ok(stream)
     }
@@ -107,6 +107,10 @@ impl Engine {
     fn tools(&self, request: &DebugRequest, progress: &dyn Progress) -> Result<ImageRecord> {
         if let Some(name) = &request.image {
             return match self.image_record(name) {
+                // Layers are unpacked in a user namespace, where this caller cannot be: it joins the container's.
+                Err(error) if error.kind == ErrorKind::NotFound && self.config.rootless => {
+                    Err(error.hint(format!("get it first: cais pull {name}")))
+                }
                 Err(error) if error.kind == ErrorKind::NotFound => {
                     self.pull(name, None, progress)?;
                     self.image_record(name)
@@ -158,17 +162,19 @@ impl Engine {
             hostname: String::new(),
             domainname: None,
             network: Network::Join(-1),
+            shared: Shared::default(),
             cgroup,
             mounts,
             nodes: nodes(record, rootless)?,
-            shm_size_bytes: SHM_BYTES,
+            shm_size_bytes: Some(SHM_BYTES),
             tty: request.tty,
             confined: !request.privileged && !record.request.privileged,
             writable_sys: request.privileged || record.request.privileged,
             sysctls: Vec::new(),
             oom_score_adj: None,
             rootless,
-            tty_group: !self.config.single_id,
+            // Whoever joins from outside sees by this whether there is more than one id.
+            tty_group: self.may_set_groups(&record.id)?,
             process: self.debug_process(record, tools, request)?,
             failing_step: None,
         })

@@ -4,10 +4,10 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, boot, cleanup, commit, complete, completion, container_clone, container_exists, cp, create, debug, diff,
-    events, exec, export, healthcheck, history, images, import, info, inspect, kill, load, logs, man, pause,
-    port, prune, ps, pull, rename, restart, rm, rmi, run, start, stats, stop, system_check, system_df, tag,
-    top, update, version, volume, wait, why,
+    attach, boot, cleanup, commit, complete, completion, container_clone, container_exists, cp, create,
+    debug, diff, events, exec, export, healthcheck, history, images, import, info, inspect, kill, load, logs,
+    man, pause, port, prune, ps, pull, rename, restart, rm, rmi, run, start, stats, stop, system_check,
+    system_df, tag, top, update, version, volume, wait, why,
 };
 
 /// What most commands are like.

@@ -238,3 +238,26 @@ fn lives(cais: &Cais, ranges: bool) {
         sailor.ok("events --stream=false --filter container=a1 --filter event=die --format {{.Action}}");
     assert_eq!(events.lines().count(), 3);
 }
+
+fn debug_joins(cais: &Cais, ranges: bool) {
+    let Some(sailor) = Sailor::new(cais, ranges) else { return };
+    sailor.ok("run -d --name d1 --network none --hostname ship busybox sleep 1000");
+    assert_eq!(sailor.ok("debug d1 hostname"), "ship");
+    assert_eq!(sailor.ok("debug d1 cat /container/etc/hostname-of-image"), "image");
+    let link = "readlink /proc/1/ns/user; readlink /proc/self/ns/user";
+    let output = sailor.cmd("debug d1 sh -c").arg(link).ok();
+    let (first, second) = output.split_once('\n').expect("two lines");
+    assert_eq!(first, second);
+    assert!(sailor.ok("why d1").starts_with("d1: running"));
+    sailor.ok("rm -f d1");
+}
+
+#[test]
+fn debug_joins_a_container_with_ranges_of_ids() {
+    e2e_empty(|cais| debug_joins(cais, true));
+}
+
+#[test]
+fn debug_joins_a_container_with_one_id() {
+    e2e_empty(|cais| debug_joins(cais, false));
+}
