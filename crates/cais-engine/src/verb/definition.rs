@@ -79,7 +79,7 @@ fn each(
 }
 
 /// Fields of a request that the functions here know; another one that is not as usual is noted.
-const KNOWN: [&str; 49] = [
+const KNOWN: [&str; 43] = [
     "name",
     "image",
     "rootfs",
@@ -123,12 +123,6 @@ const KNOWN: [&str; 49] = [
     "pull",
     "cidfile",
     "detach",
-    "health",
-    "restart",
-    "pod",
-    "annotations",
-    "log_options",
-    "terminal_size",
 ];
 
 /// What a form cannot say.

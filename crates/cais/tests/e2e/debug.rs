@@ -18,7 +18,10 @@ fn tools_come_from_another_image_and_leave_nothing() {
     e2e(|cais| {
         load_bare(cais);
         cais.ok("run -d --name first bare");
+        let checked = cais.ok("system check");
         cais.ok("debug first true");
+        cais.ok("stop -t 0 first");
+        assert_eq!(cais.ok("system check"), checked, "what debug and stop keep is known");
         cais.ok("rm -f first");
         cais.mark();
         cais.ok("run -d --name d1 --hostname ship bare");

@@ -322,6 +322,14 @@ spec:
 }
 
 #[test]
+fn every_known_field_is_one_of_a_request() {
+    let fields = serde_json::to_value(ContainerRequest::default()).expect("an object");
+    for name in KNOWN {
+        assert!(fields.get(name).is_some(), "{name}");
+    }
+}
+
+#[test]
 fn what_a_form_cannot_say_is_noted() {
     let notes = define(&[large()], DefinitionForm::Kube).notes;
     assert!(notes.iter().any(|note| note == "web_1: --ulimit cannot be said in this form"), "{notes:?}");

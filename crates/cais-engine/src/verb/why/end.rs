@@ -32,11 +32,11 @@ const SIGSYS: i32 = 31;
 const CRASHES: [(i32, &str); 7] = [
     (4, "an instruction that this processor does not have, or a failed check"),
     (5, "a trap"),
-    (6, "it aborted itself: a failed assertion, an uncaught exception, a corrupted heap"),
+    (6, "aborting themselves: a failed assertion, an uncaught exception, a corrupted heap"),
     (7, "an access to memory that is not there: a truncated mapped file, or a full /dev/shm"),
     (8, "a division by zero"),
     (11, "an access to memory that is not its own"),
-    (25, "a file grew beyond its limit"),
+    (25, "a file that grew beyond its limit"),
 ];
 
 /// `SIGKILL` and the like; only what ends processes.
@@ -103,7 +103,14 @@ fn out_of_memory(evidence: &Evidence) -> Option<Finding> {
         Some(limit) => format!("its limit of {}", bytes(limit)),
         None => "the memory that there was (it has no limit of its own)".to_owned(),
     };
-    let (certainty, summary) = if whole && exit.signal == SIGKILL {
+    // Who was killed by hand did not end for memory, even when another process had before.
+    let by_hand = stopped(evidence).is_some() || killed(evidence).is_some();
+    let (certainty, summary) = if by_hand {
+        (
+            Certainty::Hint,
+            format!("the kernel killed a process in it for memory: they needed more than {within}"),
+        )
+    } else if whole && exit.signal == SIGKILL {
         (Certainty::Certain, format!("the kernel killed it for memory: it needed more than {within}"))
     } else {
         let summary = format!("the kernel killed a process in it for memory: they needed more than {within}");
@@ -123,6 +130,9 @@ fn out_of_memory(evidence: &Evidence) -> Option<Finding> {
 
 fn denied_syscall(evidence: &Evidence) -> Option<Finding> {
     let exit = evidence.ended().filter(|exit| told_signal(exit) == Some(SIGSYS))?;
+    if killed(evidence).is_some() {
+        return None;
+    }
     let own = exit.signal == SIGSYS;
     let certainty = if own { Certainty::Certain } else { Certainty::Likely };
     let who = if own { "its command" } else { "a process in it" };
@@ -166,7 +176,7 @@ fn note(ending: &Ending) -> String {
 }
 
 fn stopped(evidence: &Evidence) -> Option<Finding> {
-    let (ending, exit) = ending(evidence).filter(|(ending, exit)| ending.stop && !exit.oom_killed)?;
+    let (ending, exit) = ending(evidence).filter(|(ending, _)| ending.stop)?;
     let signal = signal_name(ending.signal);
     if ending.forced && told_signal(exit) == Some(SIGKILL) {
         let summary = format!("it was stopped, did not end by {signal} in time, and was then killed");
@@ -199,11 +209,20 @@ fn stopped(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
+/// The end came within seconds: later it may have had another reason.
+fn is_soon(ending: &Ending, exit: &ExitRecord) -> bool {
+    const SECONDS: i64 = 5;
+    let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
+    let (Some(at), Some(finished)) = (time(&ending.at), time(&exit.finished)) else { return false };
+    finished.as_second() - at.as_second() <= SECONDS
+}
+
 fn killed(evidence: &Evidence) -> Option<Finding> {
-    let (ending, exit) = ending(evidence).filter(|(ending, exit)| !ending.stop && !exit.oom_killed)?;
+    let (ending, exit) = ending(evidence).filter(|(ending, _)| !ending.stop)?;
     (told_signal(exit) == Some(ending.signal)).then(|| {
         let signal = signal_name(ending.signal);
-        let certainty = if exit.signal != 0 { Certainty::Certain } else { Certainty::Likely };
+        let certainty =
+            if exit.signal != 0 && is_soon(ending, exit) { Certainty::Certain } else { Certainty::Likely };
         Finding::new(Cause::Killed, certainty, format!("it was ended by `cais kill` with {signal}"))
             .seen("ending", note(ending))
             .seen(RECORD, record(exit))
@@ -236,7 +255,7 @@ fn crashed(evidence: &Evidence) -> Option<Finding> {
         7 => "give it more shared memory (--shm-size), or look for the file that was cut short",
         _ => "look at the last lines of the log; cais debug beside a running one has room for a debugger",
     };
-    let summary = format!("its command crashed with {}: {text}", signal_name(signal));
+    let summary = format!("its command was ended by {}, as programs are by {text}", signal_name(signal));
     Some(Finding::new(Cause::Crashed, Certainty::Certain, summary).seen(RECORD, record(exit)).fix(fix))
 }
 
@@ -251,7 +270,7 @@ fn other_signal(evidence: &Evidence) -> Option<Finding> {
     Some(match signal {
         2 | 3 => finding.fix("a key at its terminal does this (Ctrl-C)"),
         SIGTERM => {
-            finding.fix("a process in it or root on the host has sent it; at a shutdown the host does")
+            finding.fix("a process in it or root on the host has sent it, or a `cais run` in the foreground passed it on; at a shutdown the host does")
         }
         13 => finding.fix("it wrote to a pipe or socket whose reader had gone"),
         _ => finding,
@@ -267,7 +286,9 @@ fn child_signal(evidence: &Evidence) -> Option<Finding> {
     }
     let name = signal_name(signal);
     let (cause, text) = match CRASHES.iter().find(|(number, _)| *number == signal) {
-        Some((_, text)) => (Cause::Crashed, format!("a process in it crashed with {name}: {text}")),
+        Some((_, text)) => {
+            (Cause::Crashed, format!("a process in it was ended by {name}, as programs are by {text}"))
+        }
         None if signal == SIGKILL => (Cause::KilledByUnknown, format!("a process in it was ended by {name}")),
         None => (Cause::Signal, format!("a process in it was ended by {name}")),
     };

@@ -54,8 +54,9 @@ pub(super) fn analyse(head: &[u8], exists: &mut dyn FnMut(&str) -> bool) -> Prog
 fn script(rest: &[u8], exists: &mut dyn FnMut(&str) -> bool) -> Program {
     let line = rest.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(&line[..line.len().min(255)]).into_owned();
-    let carriage_return = line.ends_with('\r');
     let words = line.trim_end_matches('\r').trim();
+    // After an argument it belongs to that, and the interpreter is found.
+    let carriage_return = line.ends_with('\r') && !words.contains([' ', '\t']);
     let interpreter = words.split([' ', '\t']).next().unwrap_or_default().to_owned();
     let exists = !interpreter.is_empty() && exists(&interpreter);
     Program::Script { interpreter, carriage_return, exists }
@@ -185,6 +186,7 @@ mod tests {
         };
         assert_eq!(analyse(b"#!/bin/bash -e\necho", &mut never), script("/bin/bash", false));
         assert_eq!(analyse(b"#! /bin/sh\r\n", &mut never), script("/bin/sh", true));
+        assert_eq!(analyse(b"#!/bin/sh -e\r\n", &mut never), script("/bin/sh", false));
         assert_eq!(analyse(b"#!", &mut never), script("", false));
         assert_eq!(analyse(b"echo x\n", &mut never), Program::Text);
         assert_eq!(analyse(b"", &mut never), Program::Empty);

@@ -39,6 +39,11 @@ fn exec_error(evidence: &Evidence) -> Option<&str> {
     evidence.start_error().filter(|text| text.starts_with("exec "))
 }
 
+/// As [`exec_error`], when the kernel did not find something: no other error is about interpreters and loaders.
+fn not_found(evidence: &Evidence) -> Option<&str> {
+    exec_error(evidence).filter(|text| text.contains("does not exist") || text.contains("no such file"))
+}
+
 fn program(evidence: &Evidence) -> Option<(&str, u32, &Program)> {
     match &evidence.command {
         (path, Look::File { mode, program, .. }) => Some((path, *mode, program)),
@@ -47,7 +52,7 @@ fn program(evidence: &Evidence) -> Option<(&str, u32, &Program)> {
 }
 
 fn carriage_return(evidence: &Evidence) -> Option<Finding> {
-    exec_error(evidence)?;
+    not_found(evidence)?;
     let (path, _, Program::Script { interpreter, carriage_return: true, .. }) = program(evidence)? else {
         return None;
     };
@@ -63,7 +68,7 @@ fn carriage_return(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn interpreter_missing(evidence: &Evidence) -> Option<Finding> {
-    exec_error(evidence)?;
+    not_found(evidence)?;
     let (path, _, Program::Script { interpreter, carriage_return: false, exists: false }) =
         program(evidence)?
     else {
@@ -81,7 +86,7 @@ fn interpreter_missing(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn loader_missing(evidence: &Evidence) -> Option<Finding> {
-    exec_error(evidence)?;
+    not_found(evidence)?;
     let (path, _, Program::Elf { loader: Some(loader), loader_exists: false, machine }) = program(evidence)?
     else {
         return None;
@@ -100,7 +105,7 @@ fn loader_missing(evidence: &Evidence) -> Option<Finding> {
 }
 
 fn wrong_architecture(evidence: &Evidence) -> Option<Finding> {
-    exec_error(evidence)?;
+    exec_error(evidence).filter(|text| text.contains("format error"))?;
     let (path, _, Program::Elf { machine, .. }) = program(evidence)? else { return None };
     if runs(evidence.machine, machine) {
         return None;
@@ -282,6 +287,9 @@ fn port_taken(evidence: &Evidence) -> Option<Finding> {
 
 fn source_missing(evidence: &Evidence) -> Option<Finding> {
     let error = evidence.start_error()?;
+    if !error.to_ascii_lowercase().contains("no such file") {
+        return None;
+    }
     let mentions = |path: &std::path::Path| error.contains(path.to_string_lossy().as_ref());
     let (target, source) =
         evidence.sources.iter().find(|(_, source)| !source.exists && mentions(&source.path))?;
@@ -390,7 +398,7 @@ fn network_gone(evidence: &Evidence) -> Option<Finding> {
     let error = evidence.start_error()?;
     let crate::NetworkRequest::Container(other) = &evidence.record.network else { return None };
     let short = crate::attach::short(other);
-    if !error.contains(short) {
+    if !error.contains(short) || !error.contains("not running") {
         return None;
     }
     let summary = format!("it shares the network of container {short}, which did not run");

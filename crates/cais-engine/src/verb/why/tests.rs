@@ -115,6 +115,8 @@ fn commands_that_cannot_be_executed() {
         (format, file(0o755, Program::Text), Cause::NoInterpreterLine, Certain),
         (format, file(0o755, Program::Other), Cause::StartFailed, Certain),
         (denied, file(0o644, Program::Text), Cause::NotExecutable, Certain),
+        (denied, file(0o644, script(true, false)), Cause::NotExecutable, Certain),
+        (denied, file(0o644, elf("arm64", false)), Cause::NotExecutable, Certain),
         (denied, file(0o700, elf("amd64", true)), Cause::NotExecutable, Likely),
         (denied, ("/app".to_owned(), Look::Directory { mode: 0o755, uid: 0 }), Cause::IsDirectory, Certain),
         // What the file is now does not explain what was written down.
@@ -185,6 +187,12 @@ fn ends_by_the_kernel_and_by_hands() {
     first(&with(137, 9, Ending { forced: true, ..stop.clone() }), Cause::StoppedByForce, Certain);
     first(&with(139, 11, stop.clone()), Cause::Crashed, Certain);
     first(&with(129, 1, Ending { signal: 1, ..Ending::default() }), Cause::Killed, Certain);
+    let mut both = with(137, 9, Ending { signal: 9, ..Ending::default() });
+    both.exit.as_mut().expect("an end").oom_killed = true;
+    first(&both, Cause::Killed, Certain);
+    let mut long_ago = with(137, 9, Ending { signal: 9, ..Ending::default() });
+    long_ago.ending.as_mut().expect("an ending").at = "2026-01-01T00:00:01Z".into();
+    first(&long_ago, Cause::Killed, Likely);
     // A signal that had no effect is no cause.
     first(&with(3, 0, Ending { signal: 1, ..Ending::default() }), Cause::ExitCode, Certain);
     // Nor is one that came after the end.
