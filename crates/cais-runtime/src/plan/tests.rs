@@ -244,6 +244,17 @@ fn exec_hides_before_it_enters() {
 }
 
 #[test]
+fn debug_hides_before_it_enters_and_mounts_in_a_namespace_of_its_own() {
+    let planned = debug(&Launch { network: Network::Join(-1), ..launch() }, 5).expect("plans");
+    assert_eq!(planned.clone_flags, CLONE_NEWNS);
+    let words = words(&planned.steps);
+    let order =
+        ["Undumpable", "SetNs", "PrivateMounts", "OverlayRoot", "RootAttributes", "Pivot", "User", "Exec"];
+    assert_order(&words, &order);
+    assert!(!words.iter().any(|word| word.starts_with("Hostname")), "the host name is the container's");
+}
+
+#[test]
 fn what_would_undo_the_isolation_is_refused() {
     let with = |mount: MountPlan| container(&Launch { mounts: vec![mount], ..launch() }).map(|_| ());
     assert_eq!(with(bind("/x", "/proc/self")), Err(PlanError::InProc("/proc/self".into())));
