@@ -97,3 +97,19 @@ impl LogOptions {
     /// Files when nothing is said.
     pub const MAX_FILES: u32 = 5;
 }
+
+/// What `stop` or `kill` did to the present or last run; evidence for `why`, nothing else depends on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Ending {
+    /// RFC 3339 with nanoseconds, UTC.
+    pub at: String,
+    /// The signal that was sent first.
+    pub signal: i32,
+    /// Time given before SIGKILL; `None`: for ever, or `kill`, which sends one signal only.
+    pub patience_ms: Option<u64>,
+    /// It was asked to stop; else it was sent a signal by `kill`.
+    pub stop: bool,
+    /// The patience was over and SIGKILL followed.
+    pub forced: bool,
+}

@@ -57,6 +57,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let (tty, interactive) = (args.tty || at_terminal, args.interactive || at_terminal);
     let caller = Caller {
         env: &|name| std::env::var(name).ok(),
+        all: &Vec::new,
         read: &|path| std::fs::read(path),
         directory: "/".as_ref(),
         default_platform: None,

@@ -28,6 +28,7 @@ fn record(name: &str, request: ContainerRequest) -> ContainerRecord {
         mounts: Vec::new(),
         exposed: Vec::new(),
         network: request.network.clone(),
+        health: None,
         hostname: "h".into(),
         request,
     }

@@ -29,6 +29,7 @@ fn evidence() -> Evidence {
         mounts: Vec::new(),
         exposed: Vec::new(),
         network: NetworkRequest::Bridge,
+        health: None,
         hostname: "h".into(),
     };
     Evidence {
