@@ -12,7 +12,7 @@ fn actions(cais: &Cais, more: &str) -> Vec<String> {
 #[test]
 fn the_life_of_a_container() {
     e2e(|cais| {
-        cais.fails(3, "run --name a1 -l tier=front -v data:/d busybox sh -c 'exit 3'");
+        cais.fails(3, "run --name x1 -l tier=front -v data:/d busybox sh -c 'exit 3'");
         assert_eq!(
             actions(cais, ""),
             [
@@ -30,16 +30,16 @@ fn the_life_of_a_container() {
         );
         let die = cais.ok("events --stream=false --filter event=die --format json");
         let die: Value = serde_json::from_str(&die).unwrap();
-        let id = cais.inspect("a1", "{{.Id}}");
+        let id = cais.inspect("x1", "{{.Id}}");
         assert_eq!((die["id"].as_str(), die["Actor"]["ID"].as_str()), (Some(&*id), Some(&*id)));
         let attributes = &die["Actor"]["Attributes"];
-        for (key, value) in [("exitCode", "3"), ("name", "a1"), ("image", "busybox"), ("tier", "front")] {
+        for (key, value) in [("exitCode", "3"), ("name", "x1"), ("image", "busybox"), ("tier", "front")] {
             assert_eq!(attributes[key], value, "{key}");
         }
-        cais.fails(3, "start -a a1");
-        cais.ok("rm -v a1");
+        cais.fails(3, "start -a x1");
+        cais.ok("rm -v x1");
         cais.ok("volume rm data");
-        let container = actions(cais, "--filter container=a1");
+        let container = actions(cais, "--filter container=x1");
         let words: Vec<&str> = container.iter().map(|line| line.split(' ').nth(1).unwrap()).collect();
         assert_eq!(words, ["create", "attach", "start", "die", "attach", "start", "die", "destroy"]);
         assert_eq!(actions(cais, "--filter type=volume").last().unwrap(), "volume destroy");
@@ -49,23 +49,23 @@ fn the_life_of_a_container() {
 #[test]
 fn stopping_killing_and_executing() {
     e2e(|cais| {
-        cais.ok("run -d --name a1 busybox sleep 1000");
-        cais.fails(7, "exec a1 sh -c 'exit 7'");
-        cais.ok("stop -t 0 a1");
-        cais.ok("start a1");
-        cais.ok("kill a1");
+        cais.ok("run -d --name x1 busybox sleep 1000");
+        cais.fails(7, "exec x1 sh -c 'exit 7'");
+        cais.ok("stop -t 0 x1");
+        cais.ok("start x1");
+        cais.ok("kill x1");
         wait_until("the end is told", || {
-            actions(cais, "--filter container=a1").iter().filter(|action| action.ends_with(" die")).count()
+            actions(cais, "--filter container=x1").iter().filter(|action| action.ends_with(" die")).count()
                 == 2
         });
-        cais.ok("run -d --name b1 --rm busybox sleep 1000");
-        cais.ok("rm -f b1");
+        cais.ok("run -d --name y1 --rm busybox sleep 1000");
+        cais.ok("rm -f y1");
         let words = |name: &str| {
             let lines = actions(cais, &format!("--filter container={name}"));
             lines.iter().map(|line| line.trim_start_matches("container ").to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(
-            words("a1"),
+            words("x1"),
             [
                 "create",
                 "start",
@@ -81,7 +81,7 @@ fn stopping_killing_and_executing() {
                 "die",
             ]
         );
-        assert_eq!(words("b1"), ["create", "start", "kill", "die", "destroy"]);
+        assert_eq!(words("y1"), ["create", "start", "kill", "die", "destroy"]);
         let code = cais
             .ok("events --stream=false --filter event=exec_die --format '{{.Actor.Attributes.exitCode}}'");
         assert_eq!(code, "7");
@@ -91,16 +91,16 @@ fn stopping_killing_and_executing() {
 #[test]
 fn an_end_without_anybody_is_told_once() {
     e2e(|cais| {
-        cais.ok("run -d --name a1 busybox sh -c 'exit 5'");
-        let run = cais.cmd("run --name b1 busybox sh -c 'echo up; sleep 1000'").spawn();
-        cais.wait_for_log("b1", "up");
-        cais.ok("stop -t 0 b1");
+        cais.ok("run -d --name x1 busybox sh -c 'exit 5'");
+        let run = cais.cmd("run --name y1 busybox sh -c 'echo up; sleep 1000'").spawn();
+        cais.wait_for_log("y1", "up");
+        cais.ok("stop -t 0 y1");
         run.wait();
-        cais.ok("wait a1");
+        cais.ok("wait x1");
         wait_until("both ends are told", || actions(cais, "--filter event=die").len() >= 2);
         cais.ok("system check --repair");
         assert_eq!(actions(cais, "--filter event=die").len(), 2);
-        let line = "events --stream=false --filter event=die --filter container=a1 --format {{.Actor.Attributes.exitCode}}";
+        let line = "events --stream=false --filter event=die --filter container=x1 --format {{.Actor.Attributes.exitCode}}";
         assert_eq!(cais.ok(line), "5");
     });
 }
@@ -108,18 +108,18 @@ fn an_end_without_anybody_is_told_once() {
 #[test]
 fn restarts_and_health_are_told() {
     e2e(|cais| {
-        cais.ok("run -d --name a1 --restart on-failure:2 busybox sh -c 'exit 4'");
+        cais.ok("run -d --name x1 --restart on-failure:2 busybox sh -c 'exit 4'");
         wait_until("the policy has given up", || {
-            actions(cais, "--filter container=a1 --filter event=die").len() == 3
+            actions(cais, "--filter container=x1 --filter event=die").len() == 3
         });
-        assert_eq!(actions(cais, "--filter container=a1 --filter event=start").len(), 3);
-        cais.ok("run -d --name b1 --health-cmd 'test -e /ok' --health-interval 10ms --health-retries 1 busybox sleep 1000");
-        let health = || actions(cais, "--filter container=b1 --filter event=health_status");
-        wait_until("it is told that b1 is unhealthy", || health() == ["container health_status: unhealthy"]);
-        cais.ok("exec b1 touch /ok");
-        wait_until("it is told that b1 is healthy", || health().len() == 2);
+        assert_eq!(actions(cais, "--filter container=x1 --filter event=start").len(), 3);
+        cais.ok("run -d --name y1 --health-cmd 'test -e /ok' --health-interval 10ms --health-retries 1 busybox sleep 1000");
+        let health = || actions(cais, "--filter container=y1 --filter event=health_status");
+        wait_until("it is told that y1 is unhealthy", || health() == ["container health_status: unhealthy"]);
+        cais.ok("exec y1 touch /ok");
+        wait_until("it is told that y1 is healthy", || health().len() == 2);
         wait_until("it was probed again", || {
-            cais.inspect("b1", "{{json .State.Health.Log}}").matches("\"ExitCode\":0").count() == 5
+            cais.inspect("y1", "{{json .State.Health.Log}}").matches("\"ExitCode\":0").count() == 5
         });
         assert_eq!(health().len(), 2, "only changes are told");
     });
@@ -171,18 +171,18 @@ fn a_follower_sees_what_comes_and_ends_in_time() {
 #[test]
 fn what_changes_a_container_is_told() {
     e2e(|cais| {
-        let id = cais.ok("run -d --name a1 busybox sleep 1000");
+        let id = cais.ok("run -d --name x1 busybox sleep 1000");
         for line in [
-            "pause a1",
-            "unpause a1",
-            "rename a1 a2",
-            "update --pids-limit 50 a2",
-            "restart -t 0 a2",
-            "commit a2 made:1",
+            "pause x1",
+            "unpause x1",
+            "rename x1 x2",
+            "update --pids-limit 50 x2",
+            "restart -t 0 x2",
+            "commit x2 made:1",
         ] {
             cais.ok(line);
         }
-        cais.ok("export -o /dev/null a2");
+        cais.ok("export -o /dev/null x2");
         let told = actions(cais, &format!("--filter container={id}"));
         for action in ["pause", "unpause", "rename", "update", "restart", "commit", "export"] {
             let line = format!("container {action}");
@@ -190,8 +190,8 @@ fn what_changes_a_container_is_told() {
         }
         let old =
             cais.ok("events --stream=false --filter event=rename --format {{.Actor.Attributes.oldName}}");
-        assert_eq!(old, "/a1");
-        cais.ok("rm -f a2");
+        assert_eq!(old, "/x1");
+        cais.ok("rm -f x2");
         cais.ok("image prune -a -f");
         assert!(actions(cais, "--filter type=image").contains(&"image prune".to_owned()));
     });

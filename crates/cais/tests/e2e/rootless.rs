@@ -224,18 +224,18 @@ fn one_id_is_enough_to_be_probed_and_run_again() {
 
 fn lives(cais: &Cais, ranges: bool) {
     let Some(sailor) = Sailor::new(cais, ranges) else { return };
-    sailor.ok("run -d --name a1 --network none --restart on-failure:2 busybox sh -c 'exit 3'");
+    sailor.ok("run -d --name x1 --network none --restart on-failure:2 busybox sh -c 'exit 3'");
     cais_test::wait_until("the policy has given up", || {
-        sailor.ok("inspect --format '{{.State.Status}} {{.RestartCount}}' a1") == "exited 2"
+        sailor.ok("inspect --format '{{.State.Status}} {{.RestartCount}}' x1") == "exited 2"
     });
-    sailor.ok("run -d --name b1 --network none --health-cmd true --health-interval 20ms busybox sleep 1000");
-    cais_test::wait_until("b1 is healthy", || {
-        sailor.ok("inspect --format {{.State.Health.Status}} b1") == "healthy"
+    sailor.ok("run -d --name y1 --network none --health-cmd true --health-interval 20ms busybox sleep 1000");
+    cais_test::wait_until("y1 is healthy", || {
+        sailor.ok("inspect --format {{.State.Health.Status}} y1") == "healthy"
     });
-    sailor.ok("healthcheck run b1");
-    sailor.ok("rm -f a1 b1");
+    sailor.ok("healthcheck run y1");
+    sailor.ok("rm -f x1 y1");
     let events =
-        sailor.ok("events --stream=false --filter container=a1 --filter event=die --format {{.Action}}");
+        sailor.ok("events --stream=false --filter container=x1 --filter event=die --format {{.Action}}");
     assert_eq!(events.lines().count(), 3);
 }
 
