@@ -27,3 +27,15 @@ pub use process::{Finished, Invocation, Running, wait_until};
 pub fn skip(reason: impl std::fmt::Display) {
     println!("skipped: {reason}");
 }
+
+/// Whether the kernel has the cgroup controller, mounted alone or in the unified tree; else the test is skipped.
+#[must_use]
+pub fn has_controller(controller: &str) -> bool {
+    let unified = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let has = unified.split_whitespace().any(|word| word == controller)
+        || std::path::Path::new("/sys/fs/cgroup").join(controller).is_dir();
+    if !has {
+        skip(format_args!("no cgroup controller {controller}"));
+    }
+    has
+}

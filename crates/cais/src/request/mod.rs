@@ -13,6 +13,7 @@ mod network;
 mod port;
 mod security;
 
+use std::ffi::OsString;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -38,6 +39,24 @@ pub struct Caller<'a> {
     pub directory: &'a Path,
     /// `DOCKER_DEFAULT_PLATFORM`.
     pub default_platform: Option<&'a str>,
+}
+
+impl<'a> Caller<'a> {
+    /// This process, with the surroundings that its caller has looked at.
+    pub fn here(directory: &'a Path, default_platform: Option<&'a str>) -> Caller<'a> {
+        Caller {
+            env: &|name| std::env::var(name).ok(),
+            all: &|| {
+                let texts = |(key, value): (OsString, OsString)| {
+                    Some((key.into_string().ok()?, value.into_string().ok()?))
+                };
+                std::env::vars_os().filter_map(texts).collect()
+            },
+            read: &|path| std::fs::read(path),
+            directory,
+            default_platform,
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, Failure>;

@@ -25,17 +25,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
 /// The request for the engine; its warnings are told.
 pub(super) fn request(door: &Door, args: &ContainerArgs) -> Result<ContainerRequest, Failure> {
     let directory = current_dir().map_err(|error| Failure::edge("find the working directory", error))?;
-    let caller = Caller {
-        env: &|name| std::env::var(name).ok(),
-        all: &|| {
-            std::env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-                .collect()
-        },
-        read: &|path| std::fs::read(path),
-        directory: &directory,
-        default_platform: door.surroundings.default_platform.as_deref(),
-    };
+    let caller = Caller::here(&directory, door.surroundings.default_platform.as_deref());
     let conversion = convert(args, &caller)?;
     if let Some(path) = conversion.request.cidfile.as_deref().filter(|path| path.exists()) {
         let message = format!("--cidfile: {} exists already", path.display());

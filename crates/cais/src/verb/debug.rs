@@ -6,6 +6,7 @@
 )]
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use cais_engine::verb::DebugRequest;
 use clap::Args;
@@ -55,13 +56,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         args.words.split_first().map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
     let at_terminal = terminal::stdin_is_terminal() && terminal::size().is_some();
     let (tty, interactive) = (args.tty || at_terminal, args.interactive || at_terminal);
-    let caller = Caller {
-        env: &|name| std::env::var(name).ok(),
-        all: &Vec::new,
-        read: &|path| std::fs::read(path),
-        directory: "/".as_ref(),
-        default_platform: None,
-    };
+    let caller = Caller::here(Path::new("/"), None);
     let request = DebugRequest {
         image: args.image.clone().filter(|image| !image.is_empty()),
         args: command.to_vec(),

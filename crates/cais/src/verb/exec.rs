@@ -6,6 +6,7 @@
 )]
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use cais_engine::verb::ExecRequest;
 use clap::Args;
@@ -67,17 +68,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         return Err(Failure::usage(message));
     }
     let container = chosen::one(door, args.latest, typed)?;
-    let caller = Caller {
-        env: &|name| std::env::var(name).ok(),
-        all: &|| {
-            std::env::vars_os()
-                .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-                .collect()
-        },
-        read: &|path| std::fs::read(path),
-        directory: "/".as_ref(),
-        default_platform: None,
-    };
+    let caller = Caller::here(Path::new("/"), None);
     let request = ExecRequest {
         args: command.to_vec(),
         env: environment(&args.env_file, &args.env, &caller)?,

@@ -1,6 +1,7 @@
 //! `update`: other limits and variables for containers.
 
 use std::ffi::OsString;
+use std::path::Path;
 
 use cais_engine::verb::ContainerUpdate;
 use clap::Args;
@@ -39,13 +40,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
             Failure::usage("nothing to update: give at least one flag").hint("see 'cais update --help'")
         );
     }
-    let caller = Caller {
-        env: &|name| std::env::var(name).ok(),
-        all: &Vec::new,
-        read: &|path| std::fs::read(path),
-        directory: "/".as_ref(),
-        default_platform: None,
-    };
+    let caller = Caller::here(Path::new("/"), None);
     let update = ContainerUpdate {
         resources: args.limits.resources()?,
         env: environment(&[], &args.env, &caller)?,

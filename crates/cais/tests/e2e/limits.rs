@@ -1,6 +1,6 @@
 //! Limits by cgroup: memory, CPU, processes. Works on version 1, hybrid and version 2.
 
-use cais_test::{Cais, e2e, skip};
+use cais_test::{Cais, e2e, has_controller};
 
 /// The value of the first file that exists, of version 1 and of version 2.
 fn value(cais: &Cais, flags: &str, version_1: &str, version_2: &str) -> String {
@@ -8,21 +8,10 @@ fn value(cais: &Cais, flags: &str, version_1: &str, version_2: &str) -> String {
     cais.cmd("run --rm").args(flags).args("busybox sh -c").arg(script).ok()
 }
 
-/// Whether the kernel has the controller mounted or in the unified tree.
-fn has(controller: &str) -> bool {
-    let unified = std::fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
-    let has = unified.split_whitespace().any(|word| word == controller)
-        || std::path::Path::new("/sys/fs/cgroup").join(controller).is_dir();
-    if !has {
-        skip(format_args!("no cgroup controller {controller}"));
-    }
-    has
-}
-
 #[test]
 fn the_memory_limit_is_visible() {
     e2e(|cais| {
-        if has("memory") {
+        if has_controller("memory") {
             assert_eq!(
                 value(cais, "-m 64m", "memory/memory.limit_in_bytes", "memory.max"),
                 (64 << 20).to_string()
@@ -45,7 +34,7 @@ fn the_memory_limit_is_visible() {
 #[test]
 fn too_much_memory_is_137_and_told() {
     e2e(|cais| {
-        if has("memory") {
+        if has_controller("memory") {
             let flags = "run --name oom -m 32m --memory-swap 32m busybox";
             cais.fails(137, &format!("{flags} dd if=/dev/zero of=/dev/null bs=200M count=1"));
             assert_eq!(cais.inspect("oom", "{{.State.OOMKilled}} {{.State.ExitCode}}"), "true 137");
@@ -71,7 +60,7 @@ fn too_much_memory_is_137_and_told() {
 #[test]
 fn processes_are_limited() {
     e2e(|cais| {
-        if has("pids") {
+        if has_controller("pids") {
             assert_eq!(value(cais, "--pids-limit 9", "pids/pids.max", "pids.max"), "9");
             let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 100 & done; true";
             let finished = cais.cmd("run --rm --pids-limit 5 busybox sh -c").arg(script).output();
@@ -83,7 +72,7 @@ fn processes_are_limited() {
 #[test]
 fn cpu_quota_shares_and_set() {
     e2e(|cais| {
-        if has("cpu") {
+        if has_controller("cpu") {
             let quota = value(cais, "--cpus 0.5", "cpu/cpu.cfs_quota_us", "cpu.max");
             assert!(quota == "50000" || quota == "50000 100000", "{quota}");
             let quota =
@@ -93,7 +82,7 @@ fn cpu_quota_shares_and_set() {
             assert!(shares == "512" || shares == "20" || shares == "59", "{shares}");
             cais.fails(125, "run --rm --cpus 100000 busybox true").one_clear_error();
         }
-        if has("cpuset") {
+        if has_controller("cpuset") {
             let allowed =
                 cais.ok("run --rm --cpuset-cpus 0 busybox grep Cpus_allowed_list /proc/self/status");
             assert_eq!(allowed.split_whitespace().last(), Some("0"));
@@ -105,7 +94,7 @@ fn cpu_quota_shares_and_set() {
 #[test]
 fn exec_counts_with_its_container() {
     e2e(|cais| {
-        if has("pids") {
+        if has_controller("pids") {
             cais.ok("run -d --name e1 --pids-limit 20 busybox sleep 1000");
             let current = || {
                 let script =
