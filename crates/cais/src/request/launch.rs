@@ -1,4 +1,4 @@
-//! Flags of [`LaunchArgs`](crate::launch_args::LaunchArgs): shared namespaces, limits of devices, what of the image counts.
+//! Flags of [`LaunchArgs`]: shared namespaces, limits of devices, what of the image counts.
 
 use std::path::Path;
 

@@ -23,7 +23,7 @@ struct UpdateArgs {
     /// The container that was created last.
     #[arg(short, long)]
     latest: bool,
-    /// Whether it runs again when it has ended: no, on-failure[:max], always, unless-stopped.
+    /// Whether it runs again when it has ended: no, on-failure, on-failure:MAX, always or unless-stopped.
     #[arg(long, value_name = "POLICY")]
     restart: Option<String>,
     /// Take an environment variable away.
