@@ -57,6 +57,11 @@ impl Criu {
         self
     }
 
+    /// How groups are treated, `soft` unless somebody says otherwise, as with runc.
+    pub(crate) fn manage_cgroups(&mut self, mode: Option<&str>) -> &mut Criu {
+        self.flag(true, &format!("--manage-cgroups={}", mode.unwrap_or("soft")))
+    }
+
     /// Names the mounts whose sources are outside: at the dump by their places, at the restore with their sources.
     pub(crate) fn external_mounts(&mut self, spec: &Spec, sources: bool) -> &mut Criu {
         for mount in &spec.mounts {

@@ -66,10 +66,7 @@ fn options(criu: &mut Criu, request: &CheckpointRequest) {
         .flag(request.lazy_pages, "--lazy-pages")
         .flag(request.file_locks, "--file-locks")
         .flag(request.auto_dedup, "--auto-dedup")
-        .flag(
-            true,
-            &format!("--manage-cgroups={}", request.manage_cgroups_mode.as_deref().unwrap_or("soft")),
-        );
+        .manage_cgroups(request.manage_cgroups_mode.as_deref());
     if let Some(parent) = &request.parent_path {
         criu.option("--prev-images-dir", parent);
     }

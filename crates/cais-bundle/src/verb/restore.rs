@@ -105,10 +105,7 @@ fn options(criu: &mut Criu, request: &RestoreRequest) {
         .flag(request.file_locks, "--file-locks")
         .flag(request.auto_dedup, "--auto-dedup")
         .flag(request.lazy_pages, "--lazy-pages")
-        .flag(
-            true,
-            &format!("--manage-cgroups={}", request.manage_cgroups_mode.as_deref().unwrap_or("soft")),
-        );
+        .manage_cgroups(request.manage_cgroups_mode.as_deref());
     for name in &request.empty_ns {
         criu.option("--empty-ns", if name == "network" { "net" } else { name.as_str() });
     }

@@ -11,7 +11,7 @@ mod yaml;
 
 use serde_json::{Map, Value};
 
-use crate::{ContainerRecord, ContainerRequest, Engine, NetworkRequest, Result};
+use crate::{ContainerRecord, ContainerRequest, Engine, NetworkRequest, ResourceRequest, Result};
 
 /// What a definition is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +240,20 @@ fn limit(ulimit: &crate::Ulimit) -> String {
     }
 }
 
+/// Flags of `run` for limits that only it has words for, in the order of its help.
+fn limit_flags(asked: &ResourceRequest) -> [(&'static str, Option<String>); 8] {
+    [
+        ("--memory-reservation", asked.memory_reservation_bytes.map(|bytes| bytes.to_string())),
+        ("--memory-swap", asked.memory_swap_bytes.map(|bytes| bytes.to_string())),
+        ("--memory-swappiness", asked.memory_swappiness.map(|value| value.to_string())),
+        ("--cpus", asked.nano_cpus.map(cpus)),
+        ("--cpu-shares", asked.cpu_shares.map(|shares| shares.to_string())),
+        ("--cpu-quota", asked.cpu_quota_us.map(|us| us.to_string())),
+        ("--cpu-period", asked.cpu_period_us.map(|us| us.to_string())),
+        ("--cpuset-cpus", asked.cpuset_cpus.clone()),
+    ]
+}
+
 /// Billionths of a CPU as a decimal number without needless digits.
 fn cpus(nano: u64) -> String {
     let text = format!("{}.{:09}", nano / 1_000_000_000, nano % 1_000_000_000);
@@ -264,15 +278,7 @@ fn security_options(record: &ContainerRecord, notes: &mut Notes<'_>) -> Vec<Stri
     if security.label_disable {
         all.push("label=disable".into());
     }
-    let label = &security.label;
-    let parts = [
-        ("user", &label.user),
-        ("role", &label.role),
-        ("type", &label.kind),
-        ("level", &label.level),
-        ("filetype", &label.file_kind),
-    ];
-    all.extend(parts.iter().filter_map(|(name, value)| Some(format!("label={name}:{}", value.as_ref()?))));
+    all.extend(security.label.options());
     if security.unmask {
         all.push("systempaths=unconfined".into());
     }

@@ -68,3 +68,18 @@ pub struct DeviceLimitRequest {
     /// In the kind's unit.
     pub value: u64,
 }
+
+impl super::LabelRequest {
+    /// As they are given to `--security-opt`: `label=user:…` and its like.
+    #[must_use]
+    pub fn options(&self) -> Vec<String> {
+        let parts = [
+            ("user", &self.user),
+            ("role", &self.role),
+            ("type", &self.kind),
+            ("level", &self.level),
+            ("filetype", &self.file_kind),
+        ];
+        parts.iter().filter_map(|(name, value)| Some(format!("label={name}:{}", value.as_ref()?))).collect()
+    }
+}

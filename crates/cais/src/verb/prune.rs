@@ -38,6 +38,18 @@ struct PruneAllArgs {
     force: bool,
 }
 
+impl PruneAllArgs {
+    /// Prunes and tells what went, unless whoever is asked does not want it.
+    fn when_agreed(&self, warning: &str, prune: impl FnOnce(&mut Total) -> Result<(), Failure>) -> Outcome {
+        if !self.force && !agreed(warning)? {
+            return Ok(0);
+        }
+        let mut total = Total::default();
+        prune(&mut total)?;
+        total.tell()
+    }
+}
+
 #[derive(Debug, Args)]
 struct PruneSystemArgs {
     /// Remove all images that no container uses, not only those without a name.
@@ -75,12 +87,7 @@ pub(super) fn images(door: &Door, argv: Vec<OsString>) -> Outcome {
     } else {
         "WARNING! This will remove all dangling images.\n"
     };
-    if !args.force && !agreed(warning)? {
-        return Ok(0);
-    }
-    let mut total = Total::default();
-    total.images(door, &door.engine()?.prune_images(all, &filter)?)?;
-    total.tell()
+    args.when_agreed(warning, |total| total.images(door, &door.engine()?.prune_images(all, &filter)?))
 }
 
 pub(super) fn volumes(door: &Door, argv: Vec<OsString>) -> Outcome {
@@ -92,12 +99,7 @@ pub(super) fn volumes(door: &Door, argv: Vec<OsString>) -> Outcome {
     } else {
         "WARNING! This will remove anonymous local volumes not used by at least one container.\n"
     };
-    if !args.force && !agreed(warning)? {
-        return Ok(0);
-    }
-    let mut total = Total::default();
-    total.volumes(door, &door.engine()?.prune_volumes(all, &filter)?)?;
-    total.tell()
+    args.when_agreed(warning, |total| total.volumes(door, &door.engine()?.prune_volumes(all, &filter)?))
 }
 
 pub(super) fn system(door: &Door, argv: Vec<OsString>) -> Outcome {

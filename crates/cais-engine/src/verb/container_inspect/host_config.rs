@@ -256,16 +256,7 @@ fn security_options(request: &ContainerRequest) -> Vec<String> {
         SeccompRequest::Profile(text) => options.push(format!("seccomp={text}")),
     }
     options.extend(security.apparmor.iter().map(|profile| format!("apparmor={profile}")));
-    let label = &security.label;
-    let parts = [
-        ("user", &label.user),
-        ("role", &label.role),
-        ("type", &label.kind),
-        ("level", &label.level),
-        ("filetype", &label.file_kind),
-    ];
-    let asked: Vec<String> =
-        parts.iter().filter_map(|(name, value)| Some(format!("label={name}:{}", value.as_ref()?))).collect();
+    let asked = security.label.options();
     if security.label_disable || (request.privileged && asked.is_empty()) {
         options.push("label=disable".to_owned());
     }

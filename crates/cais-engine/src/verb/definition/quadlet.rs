@@ -1,6 +1,6 @@
 //! `inspect --as quadlet`: a `.container` unit, podman-systemd.unit(5). What has no key of its own stands in `PodmanArgs=`.
 
-use super::{Notes, cpus, limit, network, port, security_options, short_volume, tmpfs_options};
+use super::{Notes, limit, limit_flags, network, port, security_options, short_volume, tmpfs_options};
 use crate::{ContainerRecord, LogDriver, MountKind, MountRequest, PullPolicy};
 
 /// Lines of a section.
@@ -181,14 +181,7 @@ fn resources(section: &mut Section, record: &ContainerRecord) {
     section.key("ShmSize", record.request.shm_size_bytes);
     section.key("PidsLimit", asked.pids_limit);
     section.key("Memory", asked.memory_bytes);
-    section.flag("--memory-reservation", asked.memory_reservation_bytes);
-    section.flag("--memory-swap", asked.memory_swap_bytes);
-    section.flag("--memory-swappiness", asked.memory_swappiness);
-    section.flag("--cpus", asked.nano_cpus.map(cpus));
-    section.flag("--cpu-shares", asked.cpu_shares);
-    section.flag("--cpu-quota", asked.cpu_quota_us);
-    section.flag("--cpu-period", asked.cpu_period_us);
-    section.flag("--cpuset-cpus", asked.cpuset_cpus.as_ref());
+    limit_flags(asked).into_iter().for_each(|(flag, value)| section.flag(flag, value));
     section.flag("--cpuset-mems", asked.cpuset_mems.as_ref());
     section.flag("--blkio-weight", asked.blkio_weight);
     section.flag("--oom-kill-disable", asked.oom_kill_disable.then_some("true"));

@@ -1,7 +1,7 @@
 //! `inspect --as run`: the command line, quoted for a POSIX shell. Executed again it makes the same record but for id,
 //! times and, when there was none, name.
 
-use super::{Notes, cpus, limit, network, port, security_options, short_volume, tmpfs_options};
+use super::{Notes, limit, limit_flags, network, port, security_options, short_volume, tmpfs_options};
 use crate::{ContainerRecord, LogDriver, MountKind, MountRequest, PullPolicy};
 
 /// Words of the line, in groups that stand together.
@@ -156,14 +156,7 @@ fn resources(line: &mut Line, record: &ContainerRecord) {
     let asked = &record.request.resources;
     line.value("--shm-size", record.request.shm_size_bytes);
     line.value("-m", asked.memory_bytes);
-    line.value("--memory-reservation", asked.memory_reservation_bytes);
-    line.value("--memory-swap", asked.memory_swap_bytes);
-    line.value("--memory-swappiness", asked.memory_swappiness);
-    line.value("--cpus", asked.nano_cpus.map(cpus));
-    line.value("--cpu-shares", asked.cpu_shares);
-    line.value("--cpu-quota", asked.cpu_quota_us);
-    line.value("--cpu-period", asked.cpu_period_us);
-    line.value("--cpuset-cpus", asked.cpuset_cpus.as_ref());
+    limit_flags(asked).into_iter().for_each(|(flag, value)| line.value(flag, value));
     line.value("--cpuset-mems", asked.cpuset_mems.as_ref());
     line.value("--pids-limit", asked.pids_limit);
     line.value("--blkio-weight", asked.blkio_weight);
