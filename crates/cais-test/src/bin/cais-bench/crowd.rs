@@ -12,9 +12,6 @@ use crate::contender::{Contender, IMAGE};
 use crate::sample::{Times, WARM_UP_ROUNDS, alternate, once};
 use crate::table::{Cell, Table};
 
-/// With so many that run, one sample of `stats` is taken.
-const STATS_CONTAINERS: usize = 200;
-
 /// Rows of starting, removing, listing.
 pub fn rows(contenders: &[Contender], effort: Effort, table: &mut Table) {
     started_at_once(contenders, effort, table);
@@ -55,7 +52,7 @@ fn started_at_once(contenders: &[Contender], effort: Effort, table: &mut Table) 
 }
 
 /// Runs `line` `count` times from `clients` threads.
-fn flood(contender: &Contender, line: &str, count: usize, clients: usize) -> (Times, usize) {
+pub fn flood(contender: &Contender, line: &str, count: usize, clients: usize) -> (Times, usize) {
     let next = AtomicUsize::new(0);
     let results: Vec<Option<Duration>> = std::thread::scope(|scope| {
         let client = || {
@@ -130,13 +127,8 @@ fn running_in_the_way(contenders: &[Contender], effort: Effort, table: &mut Tabl
     eprintln!("{} running containers: {}", effort.present, contender.name);
     let began = Instant::now();
     let sleep = format!("run -d --network none {IMAGE} sleep 100000");
-    let first = effort.present.min(STATS_CONTAINERS);
-    let (_, mut errors) = flood(contender, &sleep, first, 8);
-    let pause = Instant::now();
-    let stats = measure("stats --no-stream");
-    let paused = pause.elapsed();
-    errors += flood(contender, &sleep, effort.present - first, 8).1;
-    let wall = (began.elapsed() - paused).as_secs_f64();
+    let (_, errors) = flood(contender, &sleep, effort.present, 8);
+    let wall = began.elapsed().as_secs_f64();
     let running = contender.run("ps -q").lines().count();
     let (ps, crowded) = (measure("ps"), measure(&run));
     let ratio = crowded.percentile(50).as_secs_f64() / alone.percentile(50).as_secs_f64();
@@ -151,7 +143,6 @@ fn running_in_the_way(contenders: &[Contender], effort: Effort, table: &mut Tabl
         format!("{present} × `run -d --network none` from 8 clients"),
         Cell::Text(format!("{running} running, {errors} errors, {wall:.1} s")),
     );
-    row(format!("`stats --no-stream` with {first} running containers"), Cell::Times(stats));
     row(format!("`ps` with {present} running containers"), Cell::Times(ps));
     row(format!("`run --network none` with {present} running containers"), Cell::Times(crowded));
     row("… by that with none".to_owned(), Cell::Text(format!("{ratio:.2}×")));

@@ -1,11 +1,12 @@
-//! `cais-bench launch`: cais beside docker and podman; `cais-bench runtime`: its OCI runtime beside crun and runc. Whole
-//! processes, side by side; a table for `docs/performance.md` on standard output, progress on standard error.
+//! `cais-bench launch|lifecycle`: cais beside docker and podman; `cais-bench runtime`: its OCI runtime beside crun and runc.
+//! Whole processes, side by side; a table for `docs/performance.md` on standard output, progress on standard error.
 //!
 //! Started by `cargo xtask bench`. Needs root: everything runs in namespaces of its own, see
 //! [`cais_test::isolation`]. A peer that is missing or does not start is reported and its column stays empty.
 
 mod contender;
 mod crowd;
+mod lifecycle;
 mod monitor;
 mod runtime;
 mod sample;
@@ -37,7 +38,7 @@ fn main() -> ExitCode {
     let mut words = args.iter().map(String::as_str);
     let (mut effort, mut binary, mut peers) = (FULL, None, true);
     let mut runtimes = Vec::new();
-    let Some(what @ ("launch" | "runtime")) = words.next() else { return usage() };
+    let Some(what @ ("launch" | "lifecycle" | "runtime")) = words.next() else { return usage() };
     while let Some(word) = words.next() {
         match word {
             "--quick" => effort = QUICK,
@@ -59,8 +60,8 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         };
     }
-    if what == "launch" {
-        launch(binary, effort, peers);
+    if what != "runtime" {
+        engines(what, binary, effort, peers);
         return ExitCode::SUCCESS;
     }
     for name in ["crun", "runc"] {
@@ -74,12 +75,12 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("cais-bench launch --binary FILE [--quick] [--no-peers]");
+    eprintln!("cais-bench launch|lifecycle --binary FILE [--quick] [--no-peers]");
     eprintln!("cais-bench runtime --binary FILE [--quick] [--no-peers] [--crun FILE] [--runc FILE]");
     ExitCode::from(2)
 }
 
-fn launch(binary: PathBuf, effort: Effort, peers: bool) {
+fn engines(what: &str, binary: PathBuf, effort: Effort, peers: bool) {
     let folder = disk().expect("made by the outer process");
     let archive = folder.join("busybox.tar");
     let image = busybox().expect("busybox-static is needed for the image").build();
@@ -101,8 +102,12 @@ fn launch(binary: PathBuf, effort: Effort, peers: bool) {
         }
     }
     table.columns(contenders.iter().map(|contender| contender.name).collect());
-    sample::rows(&contenders, effort.rounds, &mut table);
-    monitor::rows(&contenders, &mut table);
-    crowd::rows(&contenders, effort, &mut table);
+    if what == "lifecycle" {
+        lifecycle::rows(&contenders, effort, &folder, &mut table);
+    } else {
+        sample::rows(&contenders, effort.rounds, &mut table);
+        monitor::rows(&contenders, &mut table);
+        crowd::rows(&contenders, effort, &mut table);
+    }
     println!("{table}");
 }

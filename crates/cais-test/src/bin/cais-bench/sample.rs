@@ -45,13 +45,26 @@ pub fn alternate(
     rounds: usize,
     table: &mut Table,
 ) -> Vec<Option<Duration>> {
+    alternate_by(contenders, title, rounds, table, |contender| once(contender, line))
+}
+
+/// Lets each engine in turn do what `measure` does, which says how long the interesting part of it took, and adds a row;
+/// returns the medians.
+pub fn alternate_by(
+    contenders: &[Contender],
+    title: &str,
+    rounds: usize,
+    table: &mut Table,
+    mut measure: impl FnMut(&Contender) -> Option<Duration>,
+) -> Vec<Option<Duration>> {
     eprintln!("{title}");
+    let warm_up = WARM_UP_ROUNDS.min(rounds);
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); contenders.len()];
     let mut failures = vec![0; contenders.len()];
-    for round in 0..WARM_UP_ROUNDS + rounds {
+    for round in 0..warm_up + rounds {
         for (index, contender) in contenders.iter().enumerate() {
-            match once(contender, line) {
-                Some(took) if round >= WARM_UP_ROUNDS => times[index].push(took),
+            match measure(contender) {
+                Some(took) if round >= warm_up => times[index].push(took),
                 Some(_) => {}
                 None => failures[index] += 1,
             }
