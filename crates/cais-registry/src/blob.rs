@@ -14,7 +14,7 @@ use crate::client::all_failed;
 use crate::error::{Error, Failure};
 use crate::http::{Response, read_failure};
 use crate::registries::Source;
-use crate::session::{Get, Session};
+use crate::session::{Ask, Session};
 
 /// How often one download may break soon after the last time, so that a server cannot keep us by single bytes.
 const POOR_CUTS_MAX: u32 = 50;
@@ -108,8 +108,7 @@ impl BlobReader {
     }
 
     fn connect(&self, source: &Source) -> Result<(BodyReader<'static>, String), Failure> {
-        let get = Get { path: &self.path, accept: &[], range_from: self.offset, small: false };
-        let response = self.session.get(source, get)?;
+        let response = self.session.ask(source, &Ask { range_from: self.offset, ..Ask::get(&self.path) })?;
         let skip = self.check_start(&response)?;
         let (mut body, host) = response.into_reader();
         // The server does not do ranges: what we have already goes by once more.
@@ -136,7 +135,7 @@ impl BlobReader {
         let bad = || Failure::Range {
             host: response.host.clone(),
             offset: self.offset,
-            reason: format!("it sent the range {:?}", crate::error::clean(&text)),
+            reason: format!("it sent the range {:?}", crate::words::clean(&text)),
         };
         let (range, total) =
             text.trim().strip_prefix("bytes ").and_then(|range| range.split_once('/')).ok_or_else(bad)?;

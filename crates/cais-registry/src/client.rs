@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cais_oci::{Descriptor, Digest, Hasher, ManifestKind, Reference, media_type, parse_manifest};
 
 use crate::blob::BlobReader;
-use crate::error::{Error, Failure, clean};
+use crate::error::{Error, Failure};
 use crate::http::Response;
 use crate::registries::{Registries, Source};
-use crate::session::{Get, Session};
+use crate::session::{Ask, Session};
 use crate::settings::Settings;
+use crate::words::clean;
 
 const MANIFEST_MAX_LEN: u64 = 4 << 20;
 
@@ -19,8 +20,8 @@ const MANIFEST_MAX_LEN: u64 = 4 << 20;
 /// Cheap to clone; clones share connections and tokens. Calls block, and may come from many threads at once.
 #[derive(Debug, Clone)]
 pub struct Client {
-    session: Arc<Session>,
-    registries: Arc<Registries>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) registries: Arc<Registries>,
     /// Registries that could not be reached, which are asked last from then on.
     unreachable: Arc<Mutex<HashSet<String>>>,
 }
@@ -75,8 +76,8 @@ impl Client {
         let size = descriptor.map(|descriptor| descriptor.size);
         self.try_sources(reference, &object, |source| {
             self.session.with_retries(|| {
-                let get = Get { path: &path, accept: &media_type::MANIFESTS, range_from: 0, small: true };
-                check_manifest(self.session.get(source, get)?, digest, size, source)
+                let ask = Ask { accept: &media_type::MANIFESTS, small: true, ..Ask::get(&path) };
+                check_manifest(self.session.ask(source, &ask)?, digest, size, source)
             })
         })
     }

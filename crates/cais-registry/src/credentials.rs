@@ -220,7 +220,7 @@ impl CredentialFiles {
             if text.starts_with("credentials not found") {
                 return Ok(None);
             }
-            return Err(failed(if text.is_empty() { status.to_string() } else { crate::error::clean(text) }));
+            return Err(failed(if text.is_empty() { status.to_string() } else { crate::words::clean(text) }));
         }
         // The parser's message would quote the secret.
         let answer: HelperAnswer =

@@ -9,26 +9,56 @@ use std::io::{self, Read as _};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use ureq::http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
-use ureq::http::{self, HeaderValue, Uri};
+use ureq::http::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE,
+};
+use ureq::http::{self, HeaderValue, Method, Uri};
 use ureq::unversioned::transport::{ConnectProxyConnector, Connector as _, TcpConnector};
-use ureq::{Agent, Body, BodyReader};
+use ureq::{Agent, AsSendBody, Body, BodyReader, SendBody};
 
-use crate::error::{Chain, Failure, clean};
+use crate::error::{Chain, Failure};
 use crate::forward::ForwardConnector;
 use crate::names::{NameError, Names};
 use crate::proxy::{Proxies, Route};
 use crate::settings::Settings;
 use crate::tls::{Tls, TlsConnector};
+use crate::words::clean;
 
+/// Media type of the form that asks for a token.
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 const REDIRECTS_MAX: u32 = 10;
 const HEADERS_MAX_LEN: usize = 64 * 1024;
 /// Idle connections kept per host: as many as layers are usually pulled at a time.
 const IDLE_PER_HOST: usize = 8;
 
+/// A registry may look at all of a large blob before it says that it has it: so many times the usual patience.
+const PATIENCE_AFTER_UPLOAD: u64 = 10;
+
+/// What goes along with a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// Nothing.
+    Nothing,
+    /// A small document and its media type.
+    Document { bytes: &'a [u8], media_type: &'a str },
+    /// A stream, opened anew for each attempt.
+    Stream(&'a Outgoing<'a>),
+}
+
+/// A piece of a blob on its way out.
+pub(crate) struct Outgoing<'a> {
+    /// Opens the piece at its beginning.
+    pub(crate) open: &'a (dyn Fn() -> io::Result<Box<dyn io::Read + 'a>> + 'a),
+    /// Its length; the stream may be longer.
+    pub(crate) length: u64,
+    /// First and last byte within the blob, if it is not all of it.
+    pub(crate) range: Option<(u64, u64)>,
+}
+
 /// What to ask for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
     pub(crate) url: Uri,
     /// Media types, joined into one `Accept`.
     pub(crate) accept: &'a [&'a str],
@@ -36,8 +66,7 @@ pub(crate) struct Request<'a> {
     pub(crate) authorization: Option<String>,
     /// First byte wanted; 0 asks for everything.
     pub(crate) range_from: u64,
-    /// Turns the request into a POST of this form.
-    pub(crate) form: Option<String>,
+    pub(crate) content: Content<'a>,
     /// Whether certificates go unverified and redirects may leave TLS.
     pub(crate) insecure: bool,
     /// Whether a small document is expected, so that the whole exchange must be over after some time.
@@ -49,6 +78,8 @@ pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     body: Body,
+    /// The address that answered, after redirects.
+    pub(crate) url: Uri,
     /// Host and port that answered, after redirects.
     pub(crate) host: String,
     /// Whether the answer came from another origin than the one that was asked.
@@ -84,61 +115,114 @@ impl Http {
     }
 
     /// Sends the request and follows redirects; any status but a redirect's is an answer.
+    ///
+    /// What sends something is led elsewhere by 307 and 308 only, which keep the method (RFC 9110, section 15.4.8).
     pub(crate) fn send(&self, mut request: Request<'_>) -> Result<Response, Failure> {
         let first = request.url.clone();
+        let redirects: &[u16] =
+            if request.method.is_safe() { &[301, 302, 303, 307, 308] } else { &[307, 308] };
         for _ in 0..=REDIRECTS_MAX {
             let mut response = self.send_once(&request)?;
-            if !matches!(response.status, 301 | 302 | 303 | 307 | 308) || request.form.is_some() {
-                response.redirected = origin(&request.url) != origin(&first);
+            if !redirects.contains(&response.status) {
+                response.redirected = !same_origin(&request.url, &first);
                 return Ok(response);
             }
-            let target = redirect_target(&request.url, &response)?;
-            if request.url.scheme_str() == Some("https")
-                && target.scheme_str() == Some("http")
-                && !request.insecure
-            {
-                return Err(Failure::LeavesTls { host: response.host, target: host_of(&target) });
-            }
-            if origin(&target) != origin(&request.url) {
+            let location = response.header(LOCATION.as_str()).unwrap_or("");
+            let target = self.follow(&request.url, location, request.insecure)?;
+            if !same_origin(&target, &request.url) {
                 request.authorization = None;
+                if matches!(request.content, Content::Document { media_type: FORM, .. }) {
+                    // A form holds a secret.
+                    return Ok(response);
+                }
             }
             request.url = target;
         }
         Err(Failure::TooManyRedirects { host: host_of(&first), limit: REDIRECTS_MAX })
     }
 
+    /// Where an answer from `from` leads; never from TLS to plain HTTP, unless the registry is insecure.
+    pub(crate) fn follow(&self, from: &Uri, location: &str, insecure: bool) -> Result<Uri, Failure> {
+        let without_fragment = location.split('#').next().unwrap_or("");
+        let target = join(from, without_fragment)
+            .ok_or_else(|| Failure::BadRedirect { host: host_of(from), location: clean(location) })?;
+        if from.scheme_str() == Some("https") && target.scheme_str() == Some("http") && !insecure {
+            return Err(Failure::LeavesTls { host: host_of(from), target: host_of(&target) });
+        }
+        Ok(target)
+    }
+
     fn send_once(&self, request: &Request<'_>) -> Result<Response, Failure> {
         let host = host_of(&request.url);
         let agent = self.agent(self.proxies.route(&request.url), request.insecure);
-        let answer = match &request.form {
-            None => {
-                let mut builder = agent.get(&request.url);
-                if !request.accept.is_empty() {
-                    builder = builder.header(ACCEPT, request.accept.join(", "));
-                }
-                if let Some(value) = secret(request, &host)? {
-                    builder = builder.header(AUTHORIZATION, value);
-                }
-                if request.range_from > 0 {
-                    builder = builder.header(RANGE, format!("bytes={}-", request.range_from));
-                }
-                builder.config().timeout_per_call(self.whole_timeout(request)).build().call()
+        let mut builder = http::Request::builder().method(&request.method).uri(&request.url);
+        if !request.accept.is_empty() {
+            builder = builder.header(ACCEPT, request.accept.join(", "));
+        }
+        if let Some(value) = secret(request, &host)? {
+            builder = builder.header(AUTHORIZATION, value);
+        }
+        if request.range_from > 0 {
+            builder = builder.header(RANGE, format!("bytes={}-", request.range_from));
+        }
+        let has_body = !matches!(request.method, Method::GET | Method::HEAD | Method::DELETE);
+        let local = |source| Failure::Content { source };
+        let mut reader: Box<dyn io::Read + '_> = match request.content {
+            Content::Document { bytes, .. } => Box::new(bytes),
+            Content::Stream(stream) => Box::new((stream.open)().map_err(local)?.take(stream.length)),
+            Content::Nothing => Box::new(io::empty()),
+        };
+        let (length, media_type) = match request.content {
+            Content::Document { bytes, media_type } => (bytes.len() as u64, Some(media_type)),
+            Content::Stream(stream) => (stream.length, Some("application/octet-stream")),
+            Content::Nothing => (0, None),
+        };
+        if has_body {
+            // Said even of nothing: some servers refuse a POST without it.
+            builder = builder.header(CONTENT_LENGTH, length);
+        }
+        if let Some(media_type) = media_type {
+            builder = builder.header(CONTENT_TYPE, media_type);
+        }
+        if let Content::Stream(Outgoing { range: Some((first, last)), .. }) = request.content {
+            builder = builder.header(CONTENT_RANGE, format!("{first}-{last}"));
+        }
+        let bad = |error: http::Error| Failure::Protocol { host: host.clone(), reason: error.to_string() };
+        let answer = if has_body {
+            let mut watched = Watched { reader: &mut *reader, error: None };
+            let message = builder.body(SendBody::from_reader(&mut watched)).map_err(bad)?;
+            let answer = self.exchange(&agent, message, request);
+            if let Some(error) = watched.error {
+                return Err(local(error));
             }
-            Some(form) => {
-                let builder =
-                    agent.post(&request.url).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-                builder.config().timeout_per_call(self.whole_timeout(request)).build().send(form.as_str())
-            }
+            answer
+        } else {
+            self.exchange(&agent, builder.body(()).map_err(bad)?, request)
         };
         let (parts, body) = answer.map_err(|error| self.failure(&host, error))?.into_parts();
         Ok(Response {
             status: parts.status.as_u16(),
             headers: parts.headers,
             body,
+            url: request.url.clone(),
             host,
             redirected: false,
             idle_timeout_ms: self.idle_timeout_ms,
         })
+    }
+
+    fn exchange(
+        &self,
+        agent: &Agent,
+        message: http::Request<impl AsSendBody>,
+        request: &Request<'_>,
+    ) -> Result<http::Response<Body>, ureq::Error> {
+        let mut message = agent.configure_request(message).timeout_per_call(self.whole_timeout(request));
+        if matches!(request.content, Content::Stream(_)) {
+            let patience = Duration::from_millis(self.idle_timeout_ms * PATIENCE_AFTER_UPLOAD);
+            message = message.timeout_recv_response(Some(patience));
+        }
+        agent.run(message.build())
     }
 
     /// A small document may not trickle in for ever; a blob may take as long as it makes progress.
@@ -293,11 +377,23 @@ fn origin(url: &Uri) -> (Option<&str>, Option<String>, u16) {
     (url.scheme_str(), url.host().map(str::to_ascii_lowercase), port)
 }
 
-fn redirect_target(from: &Uri, response: &Response) -> Result<Uri, Failure> {
-    let location = response.header(LOCATION.as_str()).unwrap_or("");
-    let bad = || Failure::BadRedirect { host: response.host.clone(), location: clean(location) };
-    let without_fragment = location.split('#').next().unwrap_or("");
-    join(from, without_fragment).ok_or_else(bad)
+/// Whether two addresses may share credentials.
+pub(crate) fn same_origin(one: &Uri, other: &Uri) -> bool {
+    origin(one) == origin(other)
+}
+
+/// A stream of this machine that remembers why it broke, which is not the network's fault.
+struct Watched<'a> {
+    reader: &'a mut dyn io::Read,
+    error: Option<io::Error>,
+}
+
+impl io::Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reader.read(buffer).inspect_err(|error| {
+            self.error = Some(io::Error::new(error.kind(), error.to_string()));
+        })
+    }
 }
 
 /// Resolves a reference against an address (RFC 3986, section 5.2, without dot segments).

@@ -1,6 +1,6 @@
 //! Distribution client: names, mirrors, credentials, manifests, blobs.
 //!
-//! Implements the pull side of the OCI distribution specification 1.1 with Docker's token authentication,
+//! Implements pull and push of the OCI distribution specification 1.1 with Docker's token authentication,
 //! synchronously; one [`Client`] serves many threads. Content is verified: a manifest that was asked for by digest
 //! has that digest, and a blob's reader fails at its end unless size and digest are those of the descriptor.
 //!
@@ -18,10 +18,13 @@ mod forward;
 mod http;
 mod names;
 mod proxy;
+mod refusal;
 mod registries;
 mod session;
 mod settings;
 mod tls;
+mod upload;
+mod words;
 
 pub use blob::BlobReader;
 pub use client::{Client, FetchedManifest};
@@ -31,3 +34,4 @@ pub use names::NameError;
 pub use proxy::ProxySettings;
 pub use registries::{Entry, Mirror, PullFromMirror, Registries, Source};
 pub use settings::Settings;
+pub use upload::{Destination, Placed};

@@ -191,7 +191,7 @@ impl Registries {
             return Ok(vec![own(&name, false, false)]);
         };
         if entry.blocked {
-            return Err(Error::Blocked { reference: reference.to_string(), prefix: entry.prefix.clone() });
+            return Err(blocked(reference, entry));
         }
         let by_digest = reference.digest.is_some();
         let rest = &name[matched..];
@@ -213,6 +213,20 @@ impl Registries {
         Ok(sources)
     }
 
+    /// Where `reference` is pushed to: the registry of its name itself; mirrors and other locations are for pulls.
+    pub fn destination(&self, reference: &Reference) -> Result<Source, Error> {
+        let entry = self.entry_for(reference).map(|(entry, _)| entry);
+        if let Some(entry) = entry.filter(|entry| entry.blocked) {
+            return Err(blocked(reference, entry));
+        }
+        Ok(Source {
+            registry: reference.registry.clone(),
+            repository: reference.repository.clone(),
+            insecure: entry.is_some_and(|entry| entry.insecure),
+            mirror: false,
+        })
+    }
+
     /// The entry with the longest matching prefix, and how many bytes of the name it matches.
     fn entry_for(&self, reference: &Reference) -> Option<(&Entry, usize)> {
         let name = reference.name();
@@ -221,6 +235,10 @@ impl Registries {
             .filter_map(|entry| Some((entry, matched_length(&entry.prefix, reference, &name)?)))
             .max_by_key(|(entry, matched)| (!entry.prefix.starts_with("*."), *matched, entry.prefix.len()))
     }
+}
+
+fn blocked(reference: &Reference, entry: &Entry) -> Error {
+    Error::Blocked { reference: reference.to_string(), prefix: entry.prefix.clone() }
 }
 
 /// How many bytes of `name` the prefix matches, at a boundary of the name's parts.

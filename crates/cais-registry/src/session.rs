@@ -10,19 +10,20 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use ureq::http::Uri;
+use ureq::http::{Method, Uri};
 
 use crate::challenge::{self, Challenge};
 use crate::credentials::{Credential, CredentialError, CredentialFiles};
-use crate::error::{Error, Failure, clean};
-use crate::http::{Http, Request, Response, absolute, host_of, query};
+use crate::error::{Error, Failure};
+use crate::http::{Content, FORM, Http, Request, Response, absolute, host_of, query, same_origin};
+use crate::refusal::refusal;
 use crate::registries::Source;
 use crate::settings::Settings;
+use crate::words::clean;
 
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_ENDPOINT: &str = "registry-1.docker.io";
 const TOKEN_ANSWER_MAX: u64 = 1 << 20;
-const ERROR_ANSWER_MAX: u64 = 16 << 10;
 /// The specification's default life of a token that does not state its own.
 const TOKEN_LIFE_S: u64 = 60;
 /// A token is renewed this long before its end, so that it does not expire on the way.
@@ -38,8 +39,8 @@ pub(crate) struct Session {
     backoff_max_ms: u64,
     /// Insecure registries that were found to speak plain HTTP only.
     plain: Mutex<Vec<String>>,
-    /// The last good `Authorization` per registry and repository.
-    grants: Mutex<HashMap<(String, String), Grant>>,
+    /// The last good `Authorization` per registry, repository and purpose.
+    grants: Mutex<HashMap<(String, String, String), Grant>>,
 }
 
 #[derive(Clone)]
@@ -56,14 +57,65 @@ impl std::fmt::Debug for Grant {
     }
 }
 
-/// What to get below `/v2/REPOSITORY/`.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Get<'a> {
-    pub(crate) path: &'a str,
+/// What for a registry is asked; its tokens are for one purpose.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose<'a> {
+    /// To read the repository.
+    Pull,
+    /// To write it, and to read other repositories of the registry.
+    Push { also_read: &'a [String] },
+}
+
+impl Purpose<'_> {
+    /// The scopes to ask for (distribution's token specification), when they are not the registry's to say.
+    fn scopes(self, repository: &str) -> Option<String> {
+        let Purpose::Push { also_read } = self else { return None };
+        let mut scopes = format!("repository:{repository}:pull,push");
+        for other in also_read.iter().filter(|other| *other != repository) {
+            scopes.push_str(&format!(" repository:{other}:pull"));
+        }
+        Some(scopes)
+    }
+}
+
+/// Where a request goes.
+#[derive(Clone, Copy)]
+pub(crate) enum Target<'a> {
+    /// Below `/v2/REPOSITORY/`.
+    Path(&'a str),
+    /// An address that the registry gave.
+    Address(&'a Uri),
+}
+
+/// A request to a registry.
+#[derive(Clone)]
+pub(crate) struct Ask<'a> {
+    pub(crate) method: Method,
+    pub(crate) target: Target<'a>,
     pub(crate) accept: &'a [&'a str],
     pub(crate) range_from: u64,
+    pub(crate) content: Content<'a>,
     /// Whether a small document is expected.
     pub(crate) small: bool,
+    pub(crate) purpose: Purpose<'a>,
+    /// The statuses that are no refusal.
+    pub(crate) success: &'a [u16],
+}
+
+impl<'a> Ask<'a> {
+    /// Gets what is below `/v2/REPOSITORY/`.
+    pub(crate) fn get(path: &'a str) -> Ask<'a> {
+        Ask {
+            method: Method::GET,
+            target: Target::Path(path),
+            accept: &[],
+            range_from: 0,
+            content: Content::Nothing,
+            small: false,
+            purpose: Purpose::Pull,
+            success: &[200, 206],
+        }
+    }
 }
 
 impl Session {
@@ -118,20 +170,24 @@ impl Session {
         (asked_ms <= self.backoff_max_ms).then(|| Duration::from_millis(own_ms.max(asked_ms)))
     }
 
-    /// One request to the registry, with a token if it wants one; success is status 200 or 206.
-    pub(crate) fn get(&self, source: &Source, get: Get<'_>) -> Result<Response, Failure> {
+    /// One request to the registry, with a token if it wants one.
+    pub(crate) fn ask(&self, source: &Source, ask: &Ask<'_>) -> Result<Response, Failure> {
         let insecure = source.insecure || is_loopback(&source.registry);
+        let path = match ask.target {
+            Target::Path(path) => path,
+            Target::Address(url) => return self.ask_at(source, url, insecure, ask),
+        };
         let is_plain = || {
             let plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
             plain.contains(&source.registry)
         };
         if !insecure || !is_plain() {
-            match self.get_by(source, "https", insecure, get) {
+            match self.ask_at(source, &endpoint(source, "https", path)?, insecure, ask) {
                 Err(failure) if insecure && failure.is_before_http() => {}
                 other => return other,
             }
         }
-        let answer = self.get_by(source, "http", insecure, get)?;
+        let answer = self.ask_at(source, &endpoint(source, "http", path)?, insecure, ask)?;
         let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
         if !plain.contains(&source.registry) {
             plain.push(source.registry.clone());
@@ -139,30 +195,39 @@ impl Session {
         Ok(answer)
     }
 
-    fn get_by(
-        &self,
-        source: &Source,
-        scheme: &str,
-        insecure: bool,
-        get: Get<'_>,
-    ) -> Result<Response, Failure> {
-        let host = if source.registry == DOCKER_HUB { DOCKER_HUB_ENDPOINT } else { &source.registry };
-        let text = format!("{scheme}://{host}/v2/{}/{}", source.repository, get.path);
-        let url: Uri = text.parse().map_err(|_| Failure::Protocol {
-            host: host.to_owned(),
-            reason: format!("{text:?} is no address"),
-        })?;
-        let send = |authorization| {
-            let Get { accept, range_from, small, .. } = get;
-            let url = url.clone();
-            self.http.send(Request { url, accept, authorization, range_from, form: None, insecure, small })
+    /// The address to which an answer of the registry leads.
+    pub(crate) fn follow(&self, source: &Source, from: &Uri, location: &str) -> Result<Uri, Failure> {
+        self.http.follow(from, location, source.insecure || is_loopback(&source.registry))
+    }
+
+    fn ask_at(&self, source: &Source, url: &Uri, insecure: bool, ask: &Ask<'_>) -> Result<Response, Failure> {
+        let is_own = match ask.target {
+            Target::Path(_) => true,
+            Target::Address(_) => {
+                let scheme = url.scheme_str().unwrap_or("https");
+                endpoint(source, scheme, "").is_ok_and(|own| same_origin(&own, url))
+            }
         };
-        let key = (source.registry.clone(), source.repository.clone());
+        let send = |authorization: Option<String>| {
+            self.http.send(Request {
+                method: ask.method.clone(),
+                url: url.clone(),
+                accept: ask.accept,
+                // Other hosts are given an address that holds all they need.
+                authorization: authorization.filter(|_| is_own),
+                range_from: ask.range_from,
+                content: ask.content,
+                insecure,
+                small: ask.small,
+            })
+        };
+        let scopes = ask.purpose.scopes(&source.repository);
+        let key = (source.registry.clone(), source.repository.clone(), scopes.clone().unwrap_or_default());
         let known = self.known_grant(&key);
         let mut logged_in = known.as_ref().is_some_and(|grant| grant.logged_in);
         let mut response = send(known.map(|grant| grant.authorization))?;
         let mut lookup_failure = None;
-        if response.status == 401 && !response.redirected {
+        if response.status == 401 && !response.redirected && is_own {
             let values = response.headers.get_all("www-authenticate");
             let challenges = challenge::parse(values.iter().filter_map(|value| value.to_str().ok()));
             let credential = match self.find_credential(source) {
@@ -172,7 +237,8 @@ impl Session {
                     None
                 }
             };
-            if let Some(grant) = self.authorize(source, &challenges, credential.as_ref(), insecure)? {
+            let grant = self.authorize(source, &challenges, credential.as_ref(), scopes, insecure)?;
+            if let Some(grant) = grant {
                 logged_in = grant.logged_in;
                 response = send(Some(grant.authorization.clone()))?;
                 if response.status != 401 {
@@ -180,7 +246,7 @@ impl Session {
                 }
             }
         }
-        if matches!(response.status, 200 | 206) {
+        if ask.success.contains(&response.status) {
             return Ok(response);
         }
         let is_denied = matches!(response.status, 401 | 403) && !response.redirected;
@@ -188,11 +254,14 @@ impl Session {
             Some(failure) if is_denied => {
                 Err(Failure::Credentials { registry: source.registry.clone(), source: failure })
             }
-            _ => Err(refusal(source, response, logged_in)),
+            _ => {
+                let pushing = matches!(ask.purpose, Purpose::Push { .. });
+                Err(refusal(source, response, logged_in, pushing))
+            }
         }
     }
 
-    fn known_grant(&self, key: &(String, String)) -> Option<Grant> {
+    fn known_grant(&self, key: &(String, String, String)) -> Option<Grant> {
         let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.get(key)?;
         grant.until.is_none_or(|until| Instant::now() < until).then(|| grant.clone())
@@ -212,6 +281,7 @@ impl Session {
         source: &Source,
         challenges: &[Challenge],
         credential: Option<&Credential>,
+        scopes: Option<String>,
         insecure: bool,
     ) -> Result<Option<Grant>, Failure> {
         for challenge in challenges {
@@ -224,9 +294,11 @@ impl Session {
                     }));
                 }
                 (Challenge::Bearer { realm, service, scope }, _) => {
-                    let pull = format!("repository:{}:pull", source.repository);
+                    let scope = scopes
+                        .or_else(|| scope.clone())
+                        .unwrap_or_else(|| format!("repository:{}:pull", source.repository));
                     let service = service.as_deref().unwrap_or("");
-                    let wanted = Wanted { realm, service, scope: scope.as_deref().unwrap_or(&pull) };
+                    let wanted = Wanted { realm, service, scope: &scope };
                     return self.fetch_token(source, wanted, credential, insecure).map(Some);
                 }
                 (Challenge::Basic, Some(Credential::Password { user, password })) => {
@@ -261,24 +333,28 @@ impl Session {
         }
         // The registry may ask for several scopes at once, separated by blanks.
         pairs.extend(wanted.scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope)));
+        let form;
         let mut request = Request {
+            method: Method::GET,
             url: realm.clone(),
             accept: &["application/json"],
             authorization: None,
             range_from: 0,
-            form: None,
+            content: Content::Nothing,
             insecure,
             small: true,
         };
         if let Some(Credential::IdentityToken(token)) = credential {
             let service = if wanted.service.is_empty() { source.registry.as_str() } else { wanted.service };
-            request.form = Some(query(&[
+            form = query(&[
                 ("grant_type", "refresh_token"),
                 ("service", service),
                 ("client_id", "cais"),
                 ("scope", wanted.scope),
                 ("refresh_token", token),
-            ]));
+            ]);
+            request.method = Method::POST;
+            request.content = Content::Document { bytes: form.as_bytes(), media_type: FORM };
         } else {
             let separator = if realm.query().is_some() { '&' } else { '?' };
             let address = format!("{realm}{separator}{}", query(&pairs));
@@ -290,7 +366,7 @@ impl Session {
         let logged_in = credential.is_some();
         let response = self.http.send(request)?;
         if response.status != 200 {
-            return Err(refusal(source, response, logged_in));
+            return Err(refusal(source, response, logged_in, false));
         }
         let answer = response.read_small(TOKEN_ANSWER_MAX)?;
         let answer: TokenAnswer =
@@ -301,6 +377,14 @@ impl Session {
         let until = Instant::now().checked_add(Duration::from_secs(life_s));
         Ok(Grant { authorization: format!("Bearer {token}"), until, logged_in })
     }
+}
+
+/// The address of something below `/v2/REPOSITORY/`.
+fn endpoint(source: &Source, scheme: &str, path: &str) -> Result<Uri, Failure> {
+    let host = if source.registry == DOCKER_HUB { DOCKER_HUB_ENDPOINT } else { &source.registry };
+    let text = format!("{scheme}://{host}/v2/{}/{path}", source.repository);
+    text.parse()
+        .map_err(|_| Failure::Protocol { host: host.to_owned(), reason: format!("{text:?} is no address") })
 }
 
 struct Wanted<'a> {
@@ -329,81 +413,6 @@ fn is_loopback(registry: &str) -> bool {
     host == "localhost" || host.parse().is_ok_and(|address: std::net::IpAddr| address.is_loopback())
 }
 
-/// The failure behind a status that is no success.
-fn refusal(source: &Source, response: Response, logged_in: bool) -> Failure {
-    let registry = source.registry.clone();
-    let repository = source.repository.clone();
-    let host = response.host.clone();
-    let status = response.status;
-    let retry_after_s = retry_after(&response);
-    let limit =
-        response.header("ratelimit-limit").or(response.header("x-ratelimit-limit")).map(limit_in_words);
-    let redirected = response.redirected;
-    let message = response.read_small(ERROR_ANSWER_MAX).ok().and_then(|body| message(&body));
-    match status {
-        401 if !redirected => Failure::Unauthorized { registry, repository, logged_in, message },
-        403 if !redirected => Failure::Forbidden { registry, repository, message },
-        404 => Failure::NotFound { registry, message },
-        429 => Failure::RateLimited { registry: host, retry_after_s, limit, message },
-        _ => Failure::Status { host, status, message },
-    }
-}
-
-/// `Retry-After` in seconds, whether the server gave a number or a date; else the reset of the rate limit.
-fn retry_after(response: &Response) -> Option<u64> {
-    if let Some(text) = response.header("retry-after") {
-        let text = text.trim();
-        if let Ok(seconds) = text.parse() {
-            return Some(seconds);
-        }
-        let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-        return Some(u64::try_from(date.duration_since(jiff::Timestamp::now()).as_secs()).unwrap_or(0));
-    }
-    let reset: u64 =
-        response.header("ratelimit-reset").or(response.header("x-ratelimit-reset"))?.trim().parse().ok()?;
-    // Some registries give a point in time, others a span.
-    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or(0);
-    Some(if reset > now { reset - now } else { reset })
-}
-
-/// `100;w=21600` as `100 requests in 6 h`.
-fn limit_in_words(text: &str) -> String {
-    match text.split_once(";w=").map(|(count, seconds)| (count, seconds.parse::<u64>())) {
-        Some((count, Ok(seconds))) if seconds % 3600 == 0 => {
-            format!("{} requests in {} h", clean(count), seconds / 3600)
-        }
-        Some((count, Ok(seconds))) => format!("{} requests in {seconds} s", clean(count)),
-        _ => clean(text),
-    }
-}
-
-/// What the registry says about itself: the first message of the specification's error document, if it is one.
-fn message(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Document {
-        #[serde(default)]
-        errors: Vec<Item>,
-        #[serde(default)]
-        details: Option<String>,
-        #[serde(default)]
-        message: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Item {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let document: Document = serde_json::from_slice(body).ok()?;
-    let first = document
-        .errors
-        .into_iter()
-        .next()
-        .map(|item| if item.message.is_empty() { item.code } else { item.message });
-    first.or(document.details).or(document.message).map(|text| clean(&text)).filter(|text| !text.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -417,23 +426,5 @@ mod tests {
         {
             assert!(!is_loopback(registry), "{registry}");
         }
-    }
-
-    #[test]
-    fn messages_and_limits() {
-        let text = |body: &str| message(body.as_bytes());
-        assert_eq!(
-            text(r#"{"errors":[{"code":"DENIED","message":"go \u001b[31maway"}]}"#).as_deref(),
-            Some("go [31maway")
-        );
-        assert_eq!(text(r#"{"errors":[{"code":"DENIED"}]}"#).as_deref(), Some("DENIED"));
-        assert_eq!(
-            text(r#"{"details":"incorrect username or password"}"#).as_deref(),
-            Some("incorrect username or password")
-        );
-        assert_eq!(text("<html>"), None);
-        assert_eq!(limit_in_words("100;w=21600"), "100 requests in 6 h");
-        assert_eq!(limit_in_words("5;w=90"), "5 requests in 90 s");
-        assert_eq!(limit_in_words("7"), "7");
     }
 }

@@ -173,7 +173,7 @@ pub(crate) fn problem(error: &rustls::Error) -> String {
         }
         CertificateError::NotValidForName => "its certificate is for another name".to_owned(),
         CertificateError::NotValidForNameContext { presented, .. } => {
-            let names: Vec<String> = presented.iter().map(|name| crate::error::clean(name)).collect();
+            let names: Vec<String> = presented.iter().map(|name| crate::words::clean(name)).collect();
             format!("its certificate is for another name ({})", names.join(", "))
         }
         CertificateError::Revoked => "its certificate was revoked".to_owned(),

@@ -8,6 +8,8 @@ mod fake;
 mod faults;
 #[path = "it/pull.rs"]
 mod pull;
+#[path = "it/push.rs"]
+mod push;
 #[path = "it/real.rs"]
 mod real;
 #[path = "it/tls.rs"]

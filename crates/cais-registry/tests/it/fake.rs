@@ -16,6 +16,8 @@ pub struct Asked {
     pub target: String,
     headers: Vec<(String, String)>,
     pub body: String,
+    /// The same as it came.
+    pub bytes: Vec<u8>,
 }
 
 impl Asked {
@@ -69,7 +71,15 @@ impl Reply {
 /// A running server; its threads end with the test's process.
 pub struct Fake {
     pub address: SocketAddr,
-    log: Arc<Mutex<Vec<Asked>>>,
+    seen: Arc<Seen>,
+}
+
+/// What a server remembers.
+#[derive(Default)]
+struct Seen {
+    log: Mutex<Vec<Asked>>,
+    /// Of the next bodies only so many bytes are read, then the connection is closed.
+    cuts: Mutex<Vec<usize>>,
 }
 
 impl Fake {
@@ -92,24 +102,29 @@ impl Fake {
     ) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let (shared_log, answer) = (log.clone(), Arc::new(answer));
+        let seen = Arc::new(Seen::default());
+        let (shared, answer) = (seen.clone(), Arc::new(answer));
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (tls, log, answer) = (tls.clone(), shared_log.clone(), answer.clone());
+                let (tls, seen, answer) = (tls.clone(), shared.clone(), answer.clone());
                 thread::spawn(move || match tls {
                     // An error here is a client that went away, which many tests provoke.
-                    Some(config) => drop(serve_tls(config, stream, &log, &*answer)),
-                    None => drop(serve(stream, &log, &*answer)),
+                    Some(config) => drop(serve_tls(config, stream, &seen, &*answer)),
+                    None => drop(serve(stream, &seen, &*answer)),
                 });
             }
         });
-        Fake { address, log }
+        Fake { address, seen }
     }
 
     /// Everything that was asked so far.
     pub fn asked(&self) -> Vec<Asked> {
-        self.log.lock().unwrap().clone()
+        self.seen.log.lock().unwrap().clone()
+    }
+
+    /// Of the next body only `bytes` are read, then the connection is closed without an answer.
+    pub fn cut_next_body(&self, bytes: usize) {
+        self.seen.cuts.lock().unwrap().push(bytes);
     }
 
     /// How many requests had a target that contains `part`.
@@ -126,35 +141,35 @@ impl Fake {
 fn serve_tls(
     config: Arc<rustls::ServerConfig>,
     stream: TcpStream,
-    log: &Mutex<Vec<Asked>>,
+    seen: &Seen,
     answer: &dyn Fn(&Asked) -> Reply,
 ) -> std::io::Result<()> {
     let connection = rustls::ServerConnection::new(config).map_err(std::io::Error::other)?;
-    serve_stream(BufReader::new(rustls::StreamOwned::new(connection, stream)), log, answer)
+    serve_stream(BufReader::new(rustls::StreamOwned::new(connection, stream)), seen, answer)
 }
 
-fn serve(
-    stream: TcpStream,
-    log: &Mutex<Vec<Asked>>,
-    answer: &dyn Fn(&Asked) -> Reply,
-) -> std::io::Result<()> {
+fn serve(stream: TcpStream, seen: &Seen, answer: &dyn Fn(&Asked) -> Reply) -> std::io::Result<()> {
     let mut first = [0];
     if stream.peek(&mut first)? == 1 && first[0] == 0x16 {
         // A TLS handshake: answer as Go's server does.
         return (&stream)
             .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTPS request to an HTTP server.\n");
     }
-    serve_stream(BufReader::new(stream), log, answer)
+    serve_stream(BufReader::new(stream), seen, answer)
 }
 
 fn serve_stream<S: Read + Write>(
     mut stream: BufReader<S>,
-    log: &Mutex<Vec<Asked>>,
+    seen: &Seen,
     answer: &dyn Fn(&Asked) -> Reply,
 ) -> std::io::Result<()> {
-    while let Some(asked) = read_request(&mut stream)? {
-        log.lock().unwrap().push(asked.clone());
+    while let Some(asked) = read_request(&mut stream, &seen.cuts)? {
+        seen.log.lock().unwrap().push(asked.clone());
         let reply = answer(&asked);
+        let length = asked.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        if asked.bytes.len() < length {
+            return Ok(());
+        }
         let mut head = format!("HTTP/1.1 {} X\r\n", reply.status);
         for (name, value) in &reply.headers {
             head.push_str(&format!("{name}: {value}\r\n"));
@@ -190,7 +205,7 @@ fn serve_stream<S: Read + Write>(
     Ok(())
 }
 
-fn read_request(stream: &mut impl BufRead) -> std::io::Result<Option<Asked>> {
+fn read_request(stream: &mut impl BufRead, cuts: &Mutex<Vec<usize>>) -> std::io::Result<Option<Asked>> {
     let mut line = String::new();
     if stream.read_line(&mut line)? == 0 {
         return Ok(None);
@@ -206,11 +221,13 @@ fn read_request(stream: &mut impl BufRead) -> std::io::Result<Option<Asked>> {
             None => break,
         }
     }
-    let mut asked = Asked { method, target, headers, body: String::new() };
+    let mut asked = Asked { method, target, headers, body: String::new(), bytes: Vec::new() };
     let length: usize = asked.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let mut body = vec![0; length];
+    let cut = if length > 0 { cuts.lock().unwrap().pop() } else { None };
+    let mut body = vec![0; length.min(cut.unwrap_or(length))];
     stream.read_exact(&mut body)?;
     asked.body = String::from_utf8_lossy(&body).into_owned();
+    asked.bytes = body;
     Ok(Some(asked))
 }
 

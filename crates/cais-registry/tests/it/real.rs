@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use cais_oci::{ManifestKind, Reference};
-use cais_registry::{Client, Failure};
+use cais_oci::{Descriptor, ManifestKind, Reference, media_type};
+use cais_registry::{Client, Failure, Placed};
 
 use crate::fake::{Image, settings};
 
@@ -104,4 +104,52 @@ fn what_skopeo_pushed_is_pulled() {
     assert!(error.is_not_found(), "{error:?}");
     let Some(Failure::NotFound { message, .. }) = error.failure() else { panic!("{error:?}") };
     assert_eq!(message.as_deref(), Some("manifest unknown"));
+}
+
+#[test]
+fn what_is_pushed_is_copied_by_skopeo() {
+    if !Path::new(REGISTRY).exists() || !Path::new(SKOPEO).exists() {
+        println!("skipped: docker-registry and skopeo are not both installed");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (_server, address) = start(directory.path());
+    let image = Image::new();
+    let client = Client::new(&settings(directory.path())).unwrap();
+    let push = |repository: &str, also_read: &[String]| {
+        let name = Reference::parse(&format!("{address}/{repository}:1")).unwrap();
+        let destination = client.destination(&name, also_read).unwrap();
+        let mut placed = Vec::new();
+        for bytes in [&image.layer, &image.config] {
+            let blob = Descriptor::new("", cais_oci::Digest::sha256(bytes), bytes.len() as u64);
+            let open = |offset: u64| {
+                let rest = bytes[usize::try_from(offset).unwrap()..].to_vec();
+                Ok(Box::new(std::io::Cursor::new(rest)) as Box<dyn Read>)
+            };
+            placed.push(destination.put_blob(&blob, also_read, &open, &|_| {}).unwrap());
+        }
+        for tag in [Some("1"), Some("2"), None] {
+            destination.put_manifest(tag, &image.manifest, media_type::OCI_MANIFEST).unwrap();
+        }
+        placed
+    };
+    assert_eq!(push("team/app", &[]), [Placed::Sent, Placed::Sent]);
+    assert_eq!(push("team/app", &[]), [Placed::Present, Placed::Present]);
+    let from = "team/app".to_owned();
+    let mounted = [Placed::Mounted(from.clone()), Placed::Mounted(from.clone())];
+    assert_eq!(push("team/other", &[from]), mounted);
+
+    for (repository, tag) in [("team/app", "2"), ("team/other", "1")] {
+        let copy = directory.path().join(repository.replace('/', "-"));
+        let status = Command::new(SKOPEO)
+            .args(["copy", "--quiet", "--insecure-policy", "--preserve-digests", "--src-tls-verify=false"])
+            .arg(format!("docker://{address}/{repository}:{tag}"))
+            .arg(format!("dir:{}", copy.display()))
+            .status()
+            .unwrap();
+        assert!(status.success(), "skopeo could not pull {repository}:{tag}");
+        assert_eq!(std::fs::read(copy.join("manifest.json")).unwrap(), image.manifest);
+        let layer = copy.join(image.layer_descriptor.digest.hex());
+        assert_eq!(std::fs::read(layer).unwrap(), image.layer);
+    }
 }
