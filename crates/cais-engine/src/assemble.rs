@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cais_runtime::capability::{self, CapSet, Capabilities};
 use cais_runtime::device::{self, Device, DeviceError, DeviceRequest};
-use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Network, Node, Process, Root, Shared};
+use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Namespaces, Node, Process, Root};
 use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, Program, SeccompError, Target};
 
 use crate::selinux;
@@ -27,15 +27,17 @@ const UMASK: u32 = 0o22;
 pub(crate) fn assemble(
     engine: &Engine,
     record: &ContainerRecord,
-    network: Network,
+    namespaces: Namespaces,
+    shm: Option<i32>,
     cgroup: CgroupPlan,
     warnings: &mut Vec<String>,
 ) -> Result<Launch> {
     let request = &record.request;
     let rootless = engine.config.rootless;
-    let namespaces = &request.namespaces;
+    let ipc = &record.namespaces.ipc;
     let mut mounts = name_files(engine, record);
     mounts.extend(host_shm(record));
+    mounts.extend(shm.map(|fd| MountPlan::Tree { fd, target: "/dev/shm".to_owned() }));
     for mount in &record.mounts {
         mounts.push(requested_mount(mount)?);
     }
@@ -46,18 +48,11 @@ pub(crate) fn assemble(
         mount_label: selinux::labels(record).map(|labels| labels.mount),
         hostname: record.hostname.clone(),
         domainname: request.domainname.clone(),
-        network,
-        shared: Shared {
-            pid: namespaces.host_pid,
-            ipc: namespaces.ipc == IpcRequest::Host,
-            uts: namespaces.host_uts,
-            cgroup: namespaces.host_cgroup,
-        },
+        namespaces,
         cgroup,
         mounts,
         nodes: nodes(record, rootless)?,
-        shm_size_bytes: (namespaces.ipc == IpcRequest::Private)
-            .then(|| request.shm_size_bytes.unwrap_or(SHM_BYTES)),
+        shm_size_bytes: ipc.has_own_shm().then(|| request.shm_size_bytes.unwrap_or(SHM_BYTES)),
         tty: request.tty,
         confined: !request.privileged && !request.security.unmask,
         writable_sys: request.privileged,
@@ -94,6 +89,7 @@ pub(crate) fn process(
     let capabilities = capabilities(record, warnings)?;
     warnings.extend(selinux::warning(record));
     Ok(Process {
+        stays: record.infra,
         args: record.args.clone(),
         env: environment(engine, record, request.tty),
         workdir: record.workdir.clone(),
@@ -206,7 +202,7 @@ pub(crate) fn name_files(engine: &Engine, record: &ContainerRecord) -> Vec<Mount
 
 /// With the host's IPC goes its /dev/shm.
 fn host_shm(record: &ContainerRecord) -> Option<MountPlan> {
-    let shares = record.request.namespaces.ipc == IpcRequest::Host;
+    let shares = record.namespaces.ipc == IpcRequest::Host;
     let covered = record.mounts.iter().any(|mount| mount.request.target == "/dev/shm");
     (shares && !covered).then(|| MountPlan::Bind {
         source: "/dev/shm".into(),

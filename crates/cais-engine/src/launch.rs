@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 
 use cais_net::bridge::BridgeConfig;
 use cais_plan::{Bytes, Setup, Strings, join_strings};
-use cais_runtime::launch::Network;
+use cais_runtime::launch::Namespace;
 use cais_runtime::plan::{self, Planned};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
 
@@ -18,7 +18,9 @@ use crate::attach::{AfterExit, AttachStream, broken, short};
 use crate::health;
 use crate::limits::Group;
 use crate::network::{self, PortHolders, reserve_ports};
+use crate::sharing::Joined;
 use crate::shim::{ShimFds, first_word};
+use crate::verb::exec::NEWPID;
 use crate::{
     ContainerRecord, Engine, Error, ErrorKind, LogDriver, LogOptions, NetworkRequest, Result, RunFacts,
 };
@@ -49,6 +51,7 @@ struct Parts {
     directory: File,
     holders: PortHolders,
     netns: Option<OwnedFd>,
+    joined: Joined,
     group: Option<Group>,
 }
 
@@ -94,6 +97,7 @@ impl Engine {
     fn launch_locked(&self, record: &ContainerRecord, taking: Taking, lock: OwnedFd) -> Result<Launched> {
         let mut warnings = Vec::new();
         self.store.clear_exit(&record.id)?;
+        let joined = self.join_others(record)?;
         let (mut facts, holders, bridge) = self.first_facts(record)?;
         facts.restarting = taking.again;
         self.store.write_facts(&record.id, &facts)?;
@@ -122,6 +126,7 @@ impl Engine {
             directory: self.open_directory(&record.id)?,
             holders,
             netns: netns?,
+            joined,
             group,
         };
         let (shim_pid, planned) = self.spawn_shim(record, taking, &parts, &mut warnings)?;
@@ -170,7 +175,7 @@ impl Engine {
         Ok((facts, holders, Some(bridge)))
     }
 
-    /// The namespace that the container joins; `None` when it gets a fresh one of its own or the host's.
+    /// The namespace that is made for the container; `None` when it gets a fresh one of its own, or shares one.
     fn network_namespace(
         &self,
         record: &ContainerRecord,
@@ -179,22 +184,9 @@ impl Engine {
     ) -> Result<Option<OwnedFd>> {
         match (&record.network, bridge) {
             (NetworkRequest::Bridge, Some(bridge)) => Ok(Some(self.attach_network(bridge, facts)?.netns)),
-            (NetworkRequest::Container(id), _) => self.network_of(id).map(Some),
             (NetworkRequest::Pasta, _) => self.pasta_network(&record.id, facts).map(Some),
             _ => Ok(None),
         }
-    }
-
-    /// The network namespace of a running container.
-    fn network_of(&self, id: &str) -> Result<OwnedFd> {
-        let pid = self.running_pid(id)?;
-        File::open(format!("/proc/{pid}/ns/net")).map(OwnedFd::from).map_err(|e| {
-            Error::caused(
-                ErrorKind::System,
-                format!("open the network namespace of container {}", short(id)),
-                e,
-            )
-        })
     }
 
     /// Directories, name files and the cgroup.
@@ -281,11 +273,9 @@ impl Engine {
         let log_fd = fds.maybe(parts.log.as_ref().map(AsFd::as_fd));
         let exit_dir_fd = fds.add(parts.directory.as_fd());
         let lock_fd = fds.add(parts.lock.as_fd());
-        let network = match &parts.netns {
-            Some(netns) => Network::Join(fds.add(netns.as_fd())),
-            None if record.network == NetworkRequest::Host => Network::Host,
-            None => Network::Own,
-        };
+        let netns = parts.netns.as_ref().map(|netns| fds.add(netns.as_fd()));
+        let joined = parts.joined.add(&mut fds);
+        let namespaces = joined.namespaces(record, netns);
         let group = parts.group.as_ref();
         let oom_fd = fds.maybe(group.and_then(Group::oom_counter));
         let cgroup_fd = fds.maybe(group.and_then(Group::directory));
@@ -293,8 +283,8 @@ impl Engine {
         for holder in &parts.holders {
             fds.add(holder.as_fd());
         }
-        let launch =
-            assemble(self, record, network, group.map(|g| g.view(join)).unwrap_or_default(), warnings)?;
+        let cgroup = group.map(|g| g.view(join)).unwrap_or_default();
+        let launch = assemble(self, record, namespaces, joined.shm, cgroup, warnings)?;
         let planned =
             plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
         let program = join_strings(self.program(&record.id));
@@ -306,6 +296,11 @@ impl Engine {
         let probes = record.health.as_ref().map(health::Times::of).unwrap_or_default();
         let setup = Setup {
             clone_flags: planned.clone_flags,
+            join_pid_fd: match namespaces.pid {
+                Namespace::Join(fd) => fd,
+                _ => Setup::NONE.join_pid_fd,
+            },
+            join_flags: NEWPID,
             cgroup_fd,
             owner_fd,
             lock_fd,

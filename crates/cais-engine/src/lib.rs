@@ -23,6 +23,7 @@ mod resolve;
 mod restart;
 mod root_view;
 mod selinux;
+mod sharing;
 mod shim;
 mod teardown;
 pub mod verb;

@@ -478,5 +478,14 @@ enum Step {
         /// `key=value` and flags.
         options: Strings<'a>,
     }
+    /// Puts a tree that somebody else has opened into a numbered slot.
+    69 TakeTree {
+        /// The tree.
+        fd: i32,
+        /// As of `OpenTree`.
+        slot: u32,
+    }
+    /// Executes nothing: stays as an init that reaps, until it is asked to end.
+    70 Stay {}
 }
 }

@@ -23,28 +23,31 @@ pub enum Root {
     Directory(PathBuf),
 }
 
-/// Which network stack the container sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Network {
-    /// A new one with loopback only.
+/// Where a namespace comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Namespace {
+    /// A new one; of networks with loopback only.
+    #[default]
     Own,
-    /// One made before, by its descriptor in the shim.
+    /// One made before: it, or a process in it, by a descriptor of the shim.
     Join(i32),
     /// The host's.
     Host,
 }
 
-/// Which namespaces of the host are shared; everything is the container's own by default.
+/// Where namespaces come from; everything is the container's own by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Shared {
-    /// PID namespace: the host's processes are seen.
-    pub pid: bool,
-    /// IPC namespace.
-    pub ipc: bool,
-    /// UTS namespace: names are not set.
-    pub uts: bool,
-    /// cgroup namespace.
-    pub cgroup: bool,
+pub struct Namespaces {
+    /// The network.
+    pub network: Namespace,
+    /// Processes. One that is joined is joined by the monitor.
+    pub pid: Namespace,
+    /// IPC.
+    pub ipc: Namespace,
+    /// Names, which are set in one of its own only.
+    pub uts: Namespace,
+    /// The host's cgroup namespace.
+    pub host_cgroup: bool,
 }
 
 /// How the container gets into its cgroup and what it sees of it.
@@ -76,6 +79,13 @@ pub enum MountPlan {
         /// `MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`.
         propagation: u64,
     },
+    /// A directory that somebody else has opened, as a tree that is mounted nowhere.
+    Tree {
+        /// Descriptor of the shim.
+        fd: i32,
+        /// Absolute path in the container.
+        target: String,
+    },
     /// A new tmpfs.
     Tmpfs {
         /// Absolute path in the container.
@@ -92,7 +102,9 @@ impl MountPlan {
     #[must_use]
     pub fn target(&self) -> &str {
         match self {
-            MountPlan::Bind { target, .. } | MountPlan::Tmpfs { target, .. } => target,
+            MountPlan::Bind { target, .. }
+            | MountPlan::Tree { target, .. }
+            | MountPlan::Tmpfs { target, .. } => target,
         }
     }
 }
@@ -128,6 +140,8 @@ pub struct Limit {
 /// Who the process is and what it may do.
 #[derive(Clone, Debug)]
 pub struct Process {
+    /// Nothing is executed: the process stays as an init without a command.
+    pub stays: bool,
     /// argv.
     pub args: Vec<String>,
     /// `KEY=VALUE`.
@@ -175,10 +189,8 @@ pub struct Launch {
     pub hostname: String,
     /// NIS domain.
     pub domainname: Option<String>,
-    /// Network.
-    pub network: Network,
-    /// Namespaces that stay the host's.
-    pub shared: Shared,
+    /// Namespaces.
+    pub namespaces: Namespaces,
     /// cgroup.
     pub cgroup: CgroupPlan,
     /// Requested mounts, and the engine's own hosts, hostname, resolv.conf.

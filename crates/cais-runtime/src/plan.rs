@@ -9,18 +9,22 @@ use std::path::Path;
 use cais_plan::{Bytes, PlanWriter, Step, Str, Strings, join_strings};
 
 mod debug;
+mod namespaces;
 mod process;
 
 pub use debug::debug;
+use namespaces::check_sysctl;
 use process::process;
 
-use crate::launch::{ExecLaunch, Launch, MountPlan, Network, Root, Shared};
+use crate::launch::{ExecLaunch, Launch, MountPlan, Namespace, Root};
 
 const RDONLY: u64 = 1;
 const NOSUID: u64 = 2;
 const NODEV: u64 = 4;
 const NOEXEC: u64 = 8;
 const STRICTATIME: u64 = 0x20;
+
+const MS_PRIVATE: u64 = 1 << 18;
 
 const CLONE_NEWNS: u64 = 0x0002_0000;
 const CLONE_NEWCGROUP: u64 = 0x0200_0000;
@@ -116,7 +120,7 @@ pub fn container(launch: &Launch) -> Result<Planned> {
         next_slot: 0,
         attaches: Vec::new(),
     };
-    planner.cgroup_and_network();
+    planner.cgroup_and_namespaces();
     planner.host_trees()?;
     planner.root()?;
     planner.kernel_filesystems()?;
@@ -126,17 +130,7 @@ pub fn container(launch: &Launch) -> Result<Planned> {
     planner.terminal_and_masks();
     planner.enter()?;
     process(&mut planner.steps, &launch.process)?;
-    let mut clone_flags = CLONE_NEWNS;
-    let shared = launch.shared;
-    for (flag, is_shared) in
-        [(CLONE_NEWPID, shared.pid), (CLONE_NEWIPC, shared.ipc), (CLONE_NEWUTS, shared.uts)]
-    {
-        clone_flags |= if is_shared { 0 } else { flag };
-    }
-    if launch.network == Network::Own {
-        clone_flags |= CLONE_NEWNET;
-    }
-    Ok(Planned { steps: planner.steps, clone_flags })
+    Ok(Planned { steps: planner.steps, clone_flags: namespaces::clone_flags(&launch.namespaces) })
 }
 
 /// Plans a further command in a running container.
@@ -192,33 +186,24 @@ impl<'a> Planner<'a> {
         Ok(slot)
     }
 
-    /// First of all, so that whatever follows is already accounted to the container; the cgroup namespace is made
-    /// after joining, or its root would be the caller's group.
-    fn cgroup_and_network(&mut self) {
-        for fd in &self.launch.cgroup.join {
-            self.steps.push("join the cgroup", &Step::JoinCgroup { fd: *fd });
-        }
-        if !self.launch.shared.cgroup {
-            self.steps.push("create a cgroup namespace", &Step::Unshare { flags: CLONE_NEWCGROUP });
-        }
-        match self.launch.network {
-            Network::Own => self.steps.push("raise the loopback interface", &Step::LoopbackUp {}),
-            Network::Join(fd) => {
-                self.steps.push("join the network namespace", &Step::SetNs { fd, flags: CLONE_NEWNET });
-            }
-            Network::Host => {}
-        }
-    }
-
     /// What comes from the host is opened while the host's tree is still there and its propagation still intact.
     fn host_trees(&mut self) -> Result<()> {
         let launch = self.launch;
         for mount in &launch.mounts {
-            if let MountPlan::Bind { source, recursive, .. } = mount {
-                let slot = self.slot()?;
-                self.open(&source.to_string_lossy(), source, slot, *recursive)?;
-                self.attaches.push(Attach { slot, mount });
+            if let MountPlan::Tmpfs { .. } = mount {
+                continue;
             }
+            let slot = self.slot()?;
+            match mount {
+                MountPlan::Bind { source, recursive, .. } => {
+                    self.open(&source.to_string_lossy(), source, slot, *recursive)?;
+                }
+                MountPlan::Tree { fd, target } => {
+                    self.steps.push(format!("take the tree for {target}"), &Step::TakeTree { fd: *fd, slot });
+                }
+                MountPlan::Tmpfs { .. } => {}
+            }
+            self.attaches.push(Attach { slot, mount });
         }
         Ok(())
     }
@@ -305,10 +290,10 @@ impl<'a> Planner<'a> {
         }
         self.mount("mqueue", "/dev/mqueue", plain, &[], true)?;
         let read_only = if launch.writable_sys { 0 } else { RDONLY };
-        if launch.rootless && launch.network != Network::Own {
+        if launch.rootless && launch.namespaces.network != Namespace::Own {
             // sysfs shows a network namespace that this user namespace does not own: the kernel refuses a new one.
             let slot = self.sys_slot();
-            self.attach("/sys", slot, true, (plain | RDONLY, 1 << 18, true))?;
+            self.attach("/sys", slot, true, (plain | RDONLY, MS_PRIVATE, true))?;
         } else {
             self.mount("sysfs", "/sys", plain | read_only, &[], false)?;
         }
@@ -322,7 +307,7 @@ impl<'a> Planner<'a> {
 
     fn cgroup_views_open(&mut self) -> Result<()> {
         let launch = self.launch;
-        if launch.rootless && launch.network != Network::Own {
+        if launch.rootless && launch.namespaces.network != Namespace::Own {
             self.open("/sys", Path::new("/sys"), self.sys_slot(), true)?;
         }
         for ((_, source), index) in launch.cgroup.views.iter().zip(2..) {
@@ -342,7 +327,7 @@ impl<'a> Planner<'a> {
         self.mount("tmpfs", "/sys/fs/cgroup", NOSUID | NODEV | NOEXEC, &["mode=755", "size=64k"], false)?;
         for ((name, _), index) in launch.cgroup.views.iter().zip(2..) {
             let target = format!("/sys/fs/cgroup/{name}");
-            self.attach(&target, SLOTS - index, true, (attributes, 1 << 18, false))?;
+            self.attach(&target, SLOTS - index, true, (attributes, MS_PRIVATE, false))?;
         }
         Ok(())
     }
@@ -391,20 +376,23 @@ impl<'a> Planner<'a> {
             if is_inside_proc(mount.target()) {
                 return Err(PlanError::InProc(mount.target().to_owned()));
             }
-            match mount {
-                MountPlan::Tmpfs { target, options, attributes } => {
+            let slot = self.attaches.iter().find(|a| std::ptr::eq(a.mount, mount)).map(|a| a.slot);
+            match (mount, slot) {
+                (MountPlan::Tmpfs { target, options, attributes }, _) => {
                     let options: Vec<&str> = options.iter().map(String::as_str).collect();
                     self.mount("tmpfs", target, *attributes, &options, false)?;
                 }
-                MountPlan::Bind { target, directory, read_only, recursive, propagation, .. } => {
-                    let Some(slot) =
-                        self.attaches.iter().find(|a| std::ptr::eq(a.mount, mount)).map(|a| a.slot)
-                    else {
-                        continue;
-                    };
+                (
+                    MountPlan::Bind { target, directory, read_only, recursive, propagation, .. },
+                    Some(slot),
+                ) => {
                     let set = if *read_only { RDONLY } else { 0 };
                     self.attach(target, slot, *directory, (set, *propagation, *recursive))?;
                 }
+                (MountPlan::Tree { target, .. }, Some(slot)) => {
+                    self.attach(target, slot, true, (0, MS_PRIVATE, false))?;
+                }
+                (_, None) => {}
             }
         }
         Ok(())
@@ -413,7 +401,7 @@ impl<'a> Planner<'a> {
     /// Names and kernel parameters; before /proc/sys becomes read-only.
     fn identity_of_host(&mut self) -> Result<()> {
         let launch = self.launch;
-        let own = !launch.shared.uts;
+        let own = launch.namespaces.uts == Namespace::Own;
         if own {
             let name = text("the host name", &launch.hostname)?;
             self.steps.push(format!("set the host name {}", launch.hostname), &Step::Hostname { name });
@@ -423,7 +411,7 @@ impl<'a> Planner<'a> {
             self.steps.push(format!("set the domain name {domain}"), &Step::Domainname { name });
         }
         for (key, value) in &launch.sysctls {
-            check_sysctl(key, launch.network == Network::Host, launch.shared)?;
+            check_sysctl(key, &launch.namespaces)?;
             let file = format!("/proc/sys/{}", key.replace('.', "/"));
             let path = text("a sysctl", &file)?;
             let content = Bytes(value.as_bytes());
@@ -468,25 +456,6 @@ impl<'a> Planner<'a> {
 
 fn is_inside_proc(target: &str) -> bool {
     target.split('/').find(|c| !c.is_empty() && *c != ".") == Some("proc")
-}
-
-/// Only parameters of namespaces that the container has for itself.
-fn check_sysctl(key: &str, host_network: bool, shared: Shared) -> Result<()> {
-    const IPC: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    let clean = !key.split(['.', '/']).any(|part| part.is_empty() || part == "..");
-    let ours = ((IPC.contains(&key) || key.starts_with("fs.mqueue.")) && !shared.ipc)
-        || (key == "kernel.domainname" && !shared.uts)
-        || (key.starts_with("net.") && !host_network);
-    if clean && ours { Ok(()) } else { Err(PlanError::Sysctl(key.to_owned())) }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::bind::{self, Bind};
 use crate::creds::{self, Identity};
 use crate::filesystem::{self, Filesystem};
 use crate::hook::Hook;
+use crate::init;
 use crate::mask::{self, Cover};
 use crate::mounts::{self, Failure, Overlay};
 use crate::node::{self, Node};
@@ -340,6 +341,8 @@ impl<'a> Child<'a> {
                 Ok(())
             }
             Step::Chroot {} => plain(self.chroot()),
+            Step::TakeTree { fd, slot } => self.keep(fd, slot),
+            Step::Stay {} => init::stay(),
         }
     }
 
@@ -360,6 +363,10 @@ impl<'a> Child<'a> {
 
     fn open_tree(&mut self, source: Str<'_>, slot: u32, recursive: bool) -> Result<(), Failure> {
         let tree = plain(sys::open_tree(sys::AT_FDCWD, source.0, recursive))?;
+        self.keep(tree, slot)
+    }
+
+    fn keep(&mut self, tree: i32, slot: u32) -> Result<(), Failure> {
         let place = self.slots.get_mut(slot as usize).ok_or((sys::EINVAL, detail::PLAN))?;
         if *place >= 0 {
             sys::close(*place);

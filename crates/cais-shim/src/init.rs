@@ -1,12 +1,11 @@
-//! PID 1 for `--init`: forwards signals to the command, reaps orphans, ends with the command's status.
+//! PID 1 for `--init`: forwards signals to the command, reaps orphans, ends with the command's status. Without a command
+//! (the container whose namespaces a pod shares) it only stays and reaps.
 
 use crate::{signals, sys};
 
 /// Stays until `command` has ended; all signals are blocked and waited for.
 pub fn run(command: i32) -> ! {
-    // Nothing of the launch may stay open here: the error pipe above all, whose end tells of the successful exec.
-    sys::close_range(0, u32::MAX);
-    let _ = sys::prctl(sys::PR_SET_NAME, c"cais-init".as_ptr() as usize, 0, 0, 0);
+    become_init(c"cais-init");
     loop {
         match sys::sigwait(signals::ALL) {
             Ok(sys::SIGCHLD) => {
@@ -22,6 +21,26 @@ pub fn run(command: i32) -> ! {
             Err(_) => {}
         }
     }
+}
+
+/// Stays until it is asked to end; all signals are blocked and waited for.
+pub fn stay() -> ! {
+    const SIGINT: i32 = 2;
+    const SIGTERM: i32 = 15;
+    become_init(c"cais-pod");
+    loop {
+        match sys::sigwait(signals::ALL) {
+            Ok(sys::SIGCHLD) => while let Ok(Some(_)) = sys::wait(-1, false) {},
+            Ok(SIGTERM | SIGINT) => sys::exit(0),
+            _ => {}
+        }
+    }
+}
+
+/// Nothing of the launch may stay open: the error pipe above all, whose end tells of the successful exec.
+fn become_init(name: &core::ffi::CStr) {
+    sys::close_range(0, u32::MAX);
+    let _ = sys::prctl(sys::PR_SET_NAME, name.as_ptr() as usize, 0, 0, 0);
 }
 
 /// A shell's view of a wait status: the exit code, or 128 plus the signal.

@@ -41,7 +41,8 @@ fn failure(index: u32, errno: sys::Errno, word: u32) -> Message {
 /// What to tell the owner.
 pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
     let setup = &plan.setup;
-    let pipes = || -> sys::Result<_> {
+    let mut own_pid_namespace = -1;
+    let mut pipes = || -> sys::Result<_> {
         let error = sys::pipe()?;
         let terminal = if setup.tty { sys::packet_pair()? } else { (-1, -1) };
         let input = if setup.stdin && !setup.tty { sys::pipe()? } else { (-1, -1) };
@@ -49,6 +50,7 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
         let errors = if setup.tty { (-1, -1) } else { sys::pipe()? };
         sys::setsid()?;
         if setup.join_pid_fd >= 0 {
+            own_pid_namespace = sys::open(c"/proc/self/ns/pid".to_bytes(), sys::O_RDONLY)?;
             sys::setns(setup.join_pid_fd, setup.join_flags)?;
         }
         Ok((error, terminal, input, output, errors))
@@ -67,6 +69,7 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
             setup.exit_dir_fd,
             setup.oom_fd,
             setup.cgroup_fd,
+            own_pid_namespace,
             PLAN_FD,
         ] {
             sys::close(fd);
@@ -84,6 +87,12 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
                 terminal: terminal.1,
             },
         );
+    }
+    // What the monitor starts later (the main program, probes) is none of the namespace that was joined. Not possible
+    // after an exec has joined a user namespace, and not needed: its monitor starts nothing.
+    if own_pid_namespace >= 0 {
+        let _ = sys::setns(own_pid_namespace, sys::CLONE_NEWPID);
+        sys::close(own_pid_namespace);
     }
     for fd in [error.1, terminal.1, input.0, output.1, errors.1, setup.join_pid_fd, setup.cgroup_fd, PLAN_FD]
     {

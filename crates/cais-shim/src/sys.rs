@@ -257,6 +257,8 @@ pub const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 pub const CLONE_PIDFD: u64 = 0x1000;
 pub const CLONE_PARENT: u64 = 0x8000;
 pub const CLONE_NEWUSER: u64 = 0x1000_0000;
+/// Flag of setns(2).
+pub const CLONE_NEWPID: u64 = 0x2000_0000;
 pub const SIGCHLD: i32 = 17;
 pub const SIGKILL: i32 = 9;
 

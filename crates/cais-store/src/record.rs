@@ -15,9 +15,13 @@ use cais_oci::{Digest, Healthcheck};
 use serde::{Deserialize, Serialize};
 
 mod lifecycle;
+mod network;
 
-pub use launch::{DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, NamespaceRequest};
+pub use launch::{
+    DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, NamespaceRequest, NamespaceSource,
+};
 pub use lifecycle::*;
+pub use network::*;
 
 /// What a door asks for: the one request type of `run` and `create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -120,6 +124,10 @@ pub struct ContainerRequest {
     pub replace: bool,
     /// Namespaces that are not the container's own.
     pub namespaces: NamespaceRequest,
+    /// Containers that are started before it, by name or id.
+    pub requires: Vec<String>,
+    /// The pod that it is in, by name or id.
+    pub pod: Option<String>,
     /// Annotations in order of keys; kept, shown, and without effect.
     pub annotations: BTreeMap<String, String>,
     /// The image's variables do not count (`--unsetenv-all`).
@@ -315,51 +323,8 @@ pub struct ResourceRequest {
     pub unified: BTreeMap<String, String>,
 }
 
-/// Where a container's network comes from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum NetworkRequest {
-    /// `bridge` as root, `pasta` (or `none` with a warning) rootless.
-    #[default]
-    Default,
-    /// The default bridge.
-    Bridge,
-    /// Only loopback.
-    None,
-    /// The host's.
-    Host,
-    /// That of another container, by name or id.
-    Container(String),
-    /// User-mode network by `pasta`.
-    Pasta,
-}
-
-/// Transport protocol of a published port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// TCP.
-    #[default]
-    Tcp,
-    /// UDP.
-    Udp,
-}
-
-/// One `-p`, ranges already expanded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PortRequest {
-    /// `None` = all addresses.
-    pub host_ip: Option<IpAddr>,
-    /// `None` = a free one.
-    pub host_port: Option<u16>,
-    /// Port in the container.
-    pub container_port: u16,
-    /// tcp or udp.
-    pub protocol: Protocol,
-}
-
 /// The durable description of a container.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ContainerRecord {
     /// 64 lower-case hex digits.
     pub id: String,
@@ -405,6 +370,18 @@ pub struct ContainerRecord {
     /// How its health is probed: image's and request's; `None` when it is not.
     #[serde(default)]
     pub health: Option<Healthcheck>,
+    /// Namespaces that are not its own, those of its pod included; containers are named by id.
+    #[serde(default)]
+    pub namespaces: NamespaceRequest,
+    /// Ids of the containers that are started before it.
+    #[serde(default)]
+    pub requires: Vec<String>,
+    /// Id of its pod.
+    #[serde(default)]
+    pub pod: Option<String>,
+    /// It holds the namespaces of its pod and executes nothing.
+    #[serde(default)]
+    pub infra: bool,
 }
 
 impl ContainerRecord {
@@ -413,6 +390,29 @@ impl ContainerRecord {
     pub fn may_run_again(&self) -> bool {
         let health = self.health.is_some() && self.request.health.on_failure == HealthAction::Restart;
         health || self.request.restart != RestartPolicy::No
+    }
+
+    /// Ids of the containers whose namespaces it shares, each once: they run before it does.
+    #[must_use]
+    pub fn shares_with(&self) -> Vec<&str> {
+        let network = match &self.network {
+            NetworkRequest::Container(id) => Some(id.as_str()),
+            _ => None,
+        };
+        let NamespaceRequest { pid, ipc, uts, .. } = &self.namespaces;
+        let mut ids: Vec<&str> =
+            [network, pid.container(), ipc.container(), uts.container()].into_iter().flatten().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// Ids of the containers that are to run before it.
+    #[must_use]
+    pub fn depends_on(&self) -> Vec<String> {
+        let mut ids: Vec<String> = self.shares_with().into_iter().map(str::to_owned).collect();
+        ids.extend(self.requires.iter().filter(|id| !self.shares_with().contains(&id.as_str())).cloned());
+        ids
     }
 }
 
@@ -454,19 +454,6 @@ pub struct RunFacts {
     pub ports: Vec<PublishedPort>,
     /// The run has ended and was taken down; its monitor waits for the time of the next one.
     pub restarting: bool,
-}
-
-/// A published port in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PublishedPort {
-    /// `None` = all addresses.
-    pub host_ip: Option<IpAddr>,
-    /// Chosen or given.
-    pub host_port: u16,
-    /// Port in the container.
-    pub container_port: u16,
-    /// tcp or udp.
-    pub protocol: Protocol,
 }
 
 /// Whom the kernel killed for memory; keys as `inspect` shows them. Written by who tells the end of the run.

@@ -301,6 +301,7 @@ pub mod tests {
             network: NetworkRequest::Bridge,
             hostname: "web".into(),
             health: None,
+            ..ContainerRecord::default()
         };
         let port = |host_port, container_port| PublishedPort {
             host_ip: None,

@@ -55,7 +55,7 @@ pub struct LaunchArgs {
     /// What becomes of the image's volumes: anonymous, tmpfs, ignore.
     #[arg(long, value_name = "MODE")]
     pub image_volume: Option<String>,
-    /// IPC namespace: private, shareable, none (without /dev/shm), host.
+    /// IPC namespace: private, shareable, none (without /dev/shm), host, container:NAME.
     #[arg(long, value_name = "MODE")]
     pub ipc: Option<String>,
     /// MAC address on the bridge (92:d0:c6:0a:29:33).
@@ -70,7 +70,7 @@ pub struct LaunchArgs {
     /// Execution domain: LINUX or LINUX32.
     #[arg(long, value_name = "PERSONA")]
     pub personality: Option<String>,
-    /// PID namespace: private or host.
+    /// PID namespace: private, host, container:NAME.
     #[arg(long, value_name = "MODE")]
     pub pid: Option<String>,
     /// Write the id of the container's first process to a file.
@@ -91,7 +91,7 @@ pub struct LaunchArgs {
     /// Leave all variables of the image out.
     #[arg(long)]
     pub unsetenv_all: bool,
-    /// UTS namespace: private or host.
+    /// UTS namespace: private, host, container:NAME.
     #[arg(long, value_name = "MODE")]
     pub uts: Option<String>,
     /// Variant of the image's architecture.

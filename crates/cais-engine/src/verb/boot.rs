@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cais_store::run_state;
 
 use crate::view::State;
-use crate::{ContainerRecord, Engine, Error, ExitRecord, NetworkRequest, RestartPolicy, Result};
+use crate::{ContainerRecord, Engine, Error, ExitRecord, RestartPolicy, Result};
 
 /// How the run ended of a container that went down with the machine.
 const LOST_EXIT_CODE: i32 = 255;
@@ -107,7 +107,8 @@ fn take(
     if !met.insert(id.to_owned()) {
         return;
     }
-    if let Some(NetworkRequest::Container(other)) = waiting.get(id).map(|record| record.network.clone()) {
+    let others = waiting.get(id).map(ContainerRecord::depends_on).unwrap_or_default();
+    for other in others {
         take(&other, waiting, met, done);
     }
     done.extend(waiting.remove(id));
@@ -116,6 +117,7 @@ fn take(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::NetworkRequest;
 
     fn record(id: &str, created: u32, network: NetworkRequest) -> ContainerRecord {
         let text = serde_json::json!({

@@ -283,6 +283,7 @@ mod tests {
             network: NetworkRequest::Bridge,
             hostname: "abababababab".into(),
             health: None,
+            ..ContainerRecord::default()
         }
     }
 

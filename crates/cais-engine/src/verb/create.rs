@@ -12,7 +12,7 @@ use crate::progress::Progress;
 use crate::resolve::{self, signal_number};
 use crate::{
     ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, ImageVolumes, MountKind, MountRecord,
-    MountRequest, NetworkRequest, PullPolicy, RestartPolicy, Result,
+    MountRequest, NamespaceSource, NetworkRequest, PullPolicy, RestartPolicy, Result,
 };
 
 /// What a container is stopped by when nothing was said.
@@ -182,13 +182,15 @@ impl Engine {
         let (network, warning) = resolve::network(&request.network, self.config.rootless, pasta);
         warnings.extend(warning);
         let network = self.pin_network(network)?;
-        let hostname = match (&request.hostname, &network) {
-            (Some(name), _) => name.clone(),
-            (None, _) if request.namespaces.host_uts => host_name(),
-            (None, NetworkRequest::Host) => host_name(),
-            // Who shares a network shares its name.
-            (None, NetworkRequest::Container(other)) => self.store.load_container(other)?.hostname,
-            (None, _) => short(&id).to_owned(),
+        let namespaces = self.pin_namespaces(&request.namespaces)?;
+        let hostname = match (&request.hostname, &namespaces.uts, &network) {
+            (Some(name), ..) => name.clone(),
+            (None, NamespaceSource::Host, _) | (None, _, NetworkRequest::Host) => host_name(),
+            // Who shares names or a network shares its name.
+            (None, NamespaceSource::Container(other), _) | (None, _, NetworkRequest::Container(other)) => {
+                self.store.load_container(other)?.hostname
+            }
+            (None, ..) => short(&id).to_owned(),
         };
         let stop_signal_given = request
             .stop_signal
@@ -243,6 +245,10 @@ impl Engine {
             hostname,
             health,
             id,
+            namespaces,
+            requires: Vec::new(),
+            pod: None,
+            infra: false,
             request,
         })
     }
@@ -276,16 +282,6 @@ impl Engine {
             }
         }
         Ok(all)
-    }
-
-    /// Names another container by its id, so that renaming or name reuse changes nothing.
-    fn pin_network(&self, network: NetworkRequest) -> Result<NetworkRequest> {
-        match network {
-            NetworkRequest::Container(name) => {
-                Ok(NetworkRequest::Container(self.store.resolve_container(&name)?))
-            }
-            other => Ok(other),
-        }
     }
 
     fn check_network(&self, record: &ContainerRecord) -> Result<()> {

@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use cais_plan::Setup;
-use cais_runtime::launch::{CgroupPlan, Launch, MountPlan, Network, Process, Root, Shared};
+use cais_runtime::launch::{CgroupPlan, Launch, MountPlan, Namespace, Namespaces, Process, Root};
 use cais_runtime::plan;
 use cais_store::ImageRecord;
 
@@ -161,8 +161,7 @@ impl Engine {
             mount_label: None,
             hostname: String::new(),
             domainname: None,
-            network: Network::Join(-1),
-            shared: Shared::default(),
+            namespaces: Namespaces { network: Namespace::Join(-1), ..Namespaces::default() },
             cgroup,
             mounts,
             nodes: nodes(record, rootless)?,

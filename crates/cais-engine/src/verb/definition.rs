@@ -11,7 +11,10 @@ mod yaml;
 
 use serde_json::{Map, Value};
 
-use crate::{ContainerRecord, ContainerRequest, Engine, NetworkRequest, ResourceRequest, Result};
+use crate::{
+    ContainerRecord, ContainerRequest, Engine, IpcRequest, NamespaceRequest, NetworkRequest, ResourceRequest,
+    Result,
+};
 
 /// What a definition is written for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -228,6 +231,17 @@ fn network(request: &NetworkRequest) -> Option<String> {
         NetworkRequest::Container(id) => Some(format!("container:{id}")),
         NetworkRequest::Pasta => Some("pasta".into()),
     }
+}
+
+/// Flags of `run` for namespaces that are shared, but for the network.
+fn namespace_flags(asked: &NamespaceRequest) -> [(&'static str, Option<String>); 4] {
+    let given = |word: String| (!word.is_empty()).then_some(word);
+    [
+        ("--pid", given(asked.pid.word())),
+        ("--ipc", (asked.ipc != IpcRequest::Default).then(|| asked.ipc.word())),
+        ("--uts", given(asked.uts.word())),
+        ("--cgroupns", asked.host_cgroup.then(|| "host".to_owned())),
+    ]
 }
 
 /// `name=soft:hard`'s value.

@@ -39,7 +39,7 @@ pub struct ExecRequest {
 }
 
 /// `CLONE_NEWPID`, which the monitor joins.
-pub(super) const NEWPID: u64 = 0x2000_0000;
+pub(crate) const NEWPID: u64 = 0x2000_0000;
 /// `CLONE_NEWUSER`.
 pub(super) const NEWUSER: u64 = 0x1000_0000;
 
@@ -132,14 +132,14 @@ impl Engine {
 
     /// Whether the container is in our own user namespace, which cannot be joined again: it is its monitor's, too, and a
     /// probe is the monitor's child.
-    fn shares_user_namespace(&self, id: &str) -> Result<bool> {
+    pub(crate) fn shares_user_namespace(&self, id: &str) -> Result<bool> {
         let namespace = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/user")).ok();
         let theirs = namespace(&self.running_pid(id)?.to_string());
         Ok(theirs.is_some() && theirs == namespace("self"))
     }
 
     /// A descriptor of the container's init that can mean no other process, even when its pid is used again.
-    pub(super) fn init_pidfd(&self, id: &str) -> Result<OwnedFd> {
+    pub(crate) fn init_pidfd(&self, id: &str) -> Result<OwnedFd> {
         let not_running =
             || Error::new(ErrorKind::Conflict, format!("container {} is not running", short(id)));
         let pid = self.running_pid(id)?;

@@ -16,7 +16,7 @@ mod definition;
 mod diff;
 mod disk_usage;
 mod events;
-mod exec;
+pub(crate) mod exec;
 mod export;
 mod health;
 mod history;

@@ -76,6 +76,7 @@ pub enum Cause {
     SysctlRefused,
     SecurityRefused,
     NetworkGone,
+    NamespaceGone,
     StartFailed,
     OutOfMemory,
     DeniedSyscall,

@@ -61,6 +61,7 @@ impl World {
             network: NetworkRequest::None,
             hostname: "host".into(),
             health: None,
+            ..ContainerRecord::default()
         };
         let hold = self.store.hold().unwrap();
         self.store.put_container(&record, &hold).unwrap();

@@ -62,6 +62,10 @@ pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
     if let Some(mode) = process.umask {
         steps.push(format!("set the umask {mode:04o}"), &Step::Umask { mode });
     }
+    if process.stays {
+        steps.push("stay", &Step::Stay {});
+        return Ok(());
+    }
     if process.init {
         steps.push("start the init", &Step::Init {});
     }

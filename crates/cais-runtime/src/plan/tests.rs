@@ -7,12 +7,13 @@ use cais_plan::{Plan, Setup, Step};
 use super::process::candidates;
 use super::*;
 use crate::capability::{CapSet, Capabilities};
-use crate::launch::{CgroupPlan, Limit, Node, Process};
+use crate::launch::{CgroupPlan, Limit, Namespaces, Node, Process};
 use crate::seccomp::{Instruction, Program};
 
 fn process() -> Process {
     let caps = CapSet::from_bits(0b11);
     Process {
+        stays: false,
         args: vec!["true".into()],
         env: vec!["PATH=/bin:/usr/bin".into()],
         workdir: "/srv".into(),
@@ -64,8 +65,7 @@ fn launch() -> Launch {
         mount_label: None,
         hostname: "box".into(),
         domainname: None,
-        network: Network::Own,
-        shared: Shared::default(),
+        namespaces: Namespaces::default(),
         cgroup: CgroupPlan {
             join: vec![12, 13],
             views: vec![("memory".into(), "/g/memory".into())],
@@ -91,6 +91,10 @@ fn launch() -> Launch {
         process: process(),
         failing_step: None,
     }
+}
+
+fn network(network: Namespace) -> Namespaces {
+    Namespaces { network, ..Namespaces::default() }
 }
 
 /// The steps as short words, in order.
@@ -221,7 +225,7 @@ fn labels_are_given_to_what_is_mounted_and_executed() {
 
 #[test]
 fn rootless_binds_devices_instead_of_making_them() {
-    let rootless = Launch { rootless: true, network: Network::Host, ..launch() };
+    let rootless = Launch { rootless: true, namespaces: network(Namespace::Host), ..launch() };
     let rootless = Launch { sysctls: Vec::new(), ..rootless };
     let planned = container(&rootless).expect("plans");
     let words = words(&planned.steps);
@@ -245,7 +249,7 @@ fn exec_hides_before_it_enters() {
 
 #[test]
 fn debug_hides_before_it_enters_and_mounts_in_a_namespace_of_its_own() {
-    let planned = debug(&Launch { network: Network::Join(-1), ..launch() }, 5).expect("plans");
+    let planned = debug(&Launch { namespaces: network(Namespace::Join(-1)), ..launch() }, 5).expect("plans");
     assert_eq!(planned.clone_flags, CLONE_NEWNS);
     let words = words(&planned.steps);
     let order =
@@ -260,14 +264,15 @@ fn what_would_undo_the_isolation_is_refused() {
     assert_eq!(with(bind("/x", "/proc/self")), Err(PlanError::InProc("/proc/self".into())));
     assert_eq!(with(bind("/x", "//./proc")), Err(PlanError::InProc("//./proc".into())));
     assert_eq!(with(bind("/x", "/process")), Ok(()));
-    let sysctl = |key: &str, network| {
-        container(&Launch { sysctls: vec![(key.into(), "1".into())], network, ..launch() }).map(|_| ())
+    let sysctl = |key: &str, from| {
+        let sysctls = vec![(key.into(), "1".into())];
+        container(&Launch { sysctls, namespaces: network(from), ..launch() }).map(|_| ())
     };
-    assert_eq!(sysctl("net.core.somaxconn", Network::Own), Ok(()));
-    assert!(sysctl("net.core.somaxconn", Network::Host).is_err());
-    assert!(sysctl("kernel.panic", Network::Own).is_err());
-    assert!(sysctl("net..x", Network::Own).is_err());
-    assert!(sysctl("net.../../kernel.panic", Network::Own).is_err());
+    assert_eq!(sysctl("net.core.somaxconn", Namespace::Own), Ok(()));
+    assert!(sysctl("net.core.somaxconn", Namespace::Host).is_err());
+    assert!(sysctl("kernel.panic", Namespace::Own).is_err());
+    assert!(sysctl("net..x", Namespace::Own).is_err());
+    assert!(sysctl("net.../../kernel.panic", Namespace::Own).is_err());
 }
 
 #[test]
@@ -292,8 +297,10 @@ fn commands_are_looked_for_in_path() {
 
 #[test]
 fn shared_namespaces_are_left_alone() {
-    let shared = Shared { pid: true, ipc: true, uts: true, cgroup: true };
-    let launch = Launch { shared, shm_size_bytes: None, ..launch() };
+    let host = Namespace::Host;
+    let namespaces = Namespaces { pid: host, ipc: host, uts: host, host_cgroup: true, network: host };
+    let sysctls = Vec::new();
+    let launch = Launch { namespaces, sysctls, shm_size_bytes: None, ..launch() };
     let planned = container(&launch).expect("plans");
     assert_eq!(planned.clone_flags & (CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS), 0);
     let words = words(&planned.steps);
@@ -302,6 +309,32 @@ fn shared_namespaces_are_left_alone() {
     }
     let sysctls = vec![("kernel.shmmax".to_owned(), "1".to_owned())];
     assert!(container(&Launch { sysctls, ..launch }).is_err(), "it would be the host's");
+}
+
+#[test]
+fn namespaces_of_another_container_are_joined_before_anything_is_mounted() {
+    let other = Namespace::Join(9);
+    let namespaces =
+        Namespaces { network: other, pid: other, ipc: other, uts: other, ..Namespaces::default() };
+    let mounts = vec![MountPlan::Tree { fd: 10, target: "/dev/shm".into() }];
+    let planned = container(&Launch { namespaces, mounts, ..launch() }).expect("plans");
+    assert_eq!(planned.clone_flags, CLONE_NEWNS);
+    let words = words(&planned.steps);
+    let order =
+        ["Undumpable", "SetNs", "TakeTree", "OverlayRoot", "Mount /dev/mqueue", "Attach /dev/shm", "Exec"];
+    assert_order(&words, &order);
+    assert_eq!(words.iter().filter(|word| *word == "SetNs").count(), 3, "the monitor joins the fourth");
+    assert!(!words.iter().any(|word| word == "Hostname"));
+    let sysctls = vec![("kernel.shmmax".to_owned(), "1".to_owned())];
+    assert!(container(&Launch { namespaces, sysctls, ..launch() }).is_err(), "it would be the other's");
+}
+
+#[test]
+fn what_stays_executes_nothing() {
+    let process = Process { stays: true, args: Vec::new(), ..process() };
+    let words = words(&container(&Launch { process, ..launch() }).expect("plans").steps);
+    assert_eq!(words.last().map(String::as_str), Some("Stay"));
+    assert!(!words.iter().any(|word| word == "Exec" || word == "Init"), "{words:?}");
 }
 
 #[test]

@@ -131,5 +131,6 @@ pub fn container(id: &str, name: &str) -> ContainerRecord {
         network: Default::default(),
         hostname: "h".into(),
         health: None,
+        ..ContainerRecord::default()
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cais_engine::{
     ContainerRequest, DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, MountKind, MountRequest,
-    NamespaceRequest, NetworkRequest,
+    NamespaceRequest, NamespaceSource, NetworkRequest,
 };
 
 use super::{Caller, Result, absolute, flag};
@@ -84,42 +84,63 @@ pub(super) fn platform(flags: &LaunchArgs) -> Option<String> {
 }
 
 fn namespaces(flags: &LaunchArgs) -> Result<NamespaceRequest> {
-    let host = |name: &str, value: Option<&str>| match value {
-        None | Some("" | "private") => Ok(false),
-        Some("host") => Ok(true),
-        Some(other) if other.starts_with("container:") || other.starts_with("ns:") => Err(Failure::usage(
-            format!("--{name} {other}: joining another namespace of this kind is not supported yet"),
-        )),
-        Some(other) => Err(unknown(name, other, "private or host")),
-    };
     Ok(NamespaceRequest {
-        host_pid: host("pid", flags.pid.as_deref())?,
+        pid: namespace("pid", flags.pid.as_deref())?,
         ipc: match flags.ipc.as_deref() {
-            Some("shareable") => IpcRequest::Private,
+            Some("private") => IpcRequest::Private,
+            Some("shareable") => IpcRequest::Shareable,
             Some("none") => IpcRequest::None,
-            other => match host("ipc", other)? {
-                true => IpcRequest::Host,
-                false => IpcRequest::Private,
+            other => match namespace("ipc", other)? {
+                NamespaceSource::Own => IpcRequest::Default,
+                NamespaceSource::Host => IpcRequest::Host,
+                NamespaceSource::Container(name) => IpcRequest::Container(name),
             },
         },
-        host_uts: host("uts", flags.uts.as_deref())?,
-        host_cgroup: host("cgroupns", flags.cgroupns.as_deref())?,
+        uts: namespace("uts", flags.uts.as_deref())?,
+        host_cgroup: match namespace("cgroupns", flags.cgroupns.as_deref())? {
+            NamespaceSource::Own => false,
+            NamespaceSource::Host => true,
+            NamespaceSource::Container(name) => {
+                return Err(unknown("cgroupns", &format!("container:{name}"), "private or host"));
+            }
+        },
     })
+}
+
+/// `host`, `container:NAME`, or the container's own.
+fn namespace(name: &str, value: Option<&str>) -> Result<NamespaceSource> {
+    match value {
+        None | Some("" | "private") => Ok(NamespaceSource::Own),
+        Some("host") => Ok(NamespaceSource::Host),
+        Some(other) => match other.split_once(':') {
+            Some(("container", "")) => {
+                Err(Failure::usage(format!("--{name}: the container after \"container:\" is missing")))
+            }
+            Some(("container", id)) => Ok(NamespaceSource::Container(id.to_owned())),
+            Some(("ns", _)) => Err(Failure::usage(format!(
+                "--{name} {other}: joining another namespace of this kind is not supported yet"
+            ))),
+            _ => Err(unknown(name, other, "private, host or container:NAME")),
+        },
+    }
 }
 
 /// Docker's rules on what a shared namespace excludes.
 fn conflicts(args: &ContainerArgs, request: &ContainerRequest) -> Result<()> {
     let conflict =
         |left: &str, right: &str| Err(Failure::usage(format!("conflicting options: --{left} and --{right}")));
-    if request.namespaces.host_uts && (request.hostname.is_some() || request.domainname.is_some()) {
-        return conflict("hostname", "uts host");
+    let namespaces = &request.namespaces;
+    if namespaces.uts != NamespaceSource::Own && (request.hostname.is_some() || request.domainname.is_some())
+    {
+        return conflict("hostname", &format!("uts {}", namespaces.uts.word()));
     }
-    if request.namespaces.ipc != IpcRequest::Private && request.shm_size_bytes.is_some() {
+    if !namespaces.ipc.has_own_shm() && request.shm_size_bytes.is_some() {
         return conflict("shm-size", "ipc");
     }
-    if request.namespaces.host_pid && request.init {
-        return Err(Failure::usage("conflicting options: --init and --pid host")
-            .hint("in the host's PID namespace the host's init reaps what is left"));
+    if namespaces.pid != NamespaceSource::Own && request.init {
+        let word = namespaces.pid.word();
+        return Err(Failure::usage(format!("conflicting options: --init and --pid {word}"))
+            .hint("in another PID namespace its own init reaps what is left"));
     }
     if args.launch.mac_address.is_some()
         && !matches!(request.network, NetworkRequest::Default | NetworkRequest::Bridge)

@@ -8,8 +8,8 @@ use std::path::Path;
 
 use cais_engine::{
     ContainerRequest, DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, LogDriver, MountKind,
-    MountRequest, NamespaceRequest, NetworkRequest, PortRequest, Protocol, PullPolicy, ResourceRequest,
-    RestartPolicy, SeccompRequest, SecurityRequest, Ulimit,
+    MountRequest, NamespaceRequest, NamespaceSource, NetworkRequest, PortRequest, Protocol, PullPolicy,
+    ResourceRequest, RestartPolicy, SeccompRequest, SecurityRequest, Ulimit,
 };
 
 use super::{Caller, absolute, convert};

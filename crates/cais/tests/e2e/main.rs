@@ -44,6 +44,7 @@ mod run;
 mod run_streams;
 mod run_terminal;
 mod security;
+mod share_namespaces;
 mod start;
 mod stats;
 mod stop;

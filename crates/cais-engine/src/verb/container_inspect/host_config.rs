@@ -53,20 +53,19 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     put("ConsoleSize", json!([0, 0]));
     put("CapAdd", null_when_empty(request.cap_add.iter().map(|name| capability(name)).collect()));
     put("CapDrop", null_when_empty(request.cap_drop.iter().map(|name| capability(name)).collect()));
-    let mode = |host: bool, own: &'static str| json!(if host { "host" } else { own });
-    let namespaces = &request.namespaces;
-    put("CgroupnsMode", mode(namespaces.host_cgroup, "private"));
+    let namespaces = &record.namespaces;
+    put("CgroupnsMode", json!(if namespaces.host_cgroup { "host" } else { "private" }));
     put("Dns", json!(request.dns));
     put("DnsOptions", json!(request.dns_options));
     put("DnsSearch", json!(request.dns_search));
     let hosts = request.add_hosts.iter().map(|(name, address)| format!("{name}:{address}"));
     put("ExtraHosts", null_when_empty(hosts.collect()));
     put("GroupAdd", null_when_empty(request.group_add.clone()));
-    put("IpcMode", json!(namespaces.ipc));
+    put("IpcMode", json!(namespaces.ipc.word()));
     put("Cgroup", json!(""));
     put("Links", Value::Null);
     put("OomScoreAdj", json!(request.resources.oom_score_adj.unwrap_or(0)));
-    put("PidMode", mode(namespaces.host_pid, ""));
+    put("PidMode", json!(namespaces.pid.word()));
     put("Privileged", json!(request.privileged));
     put("PublishAllPorts", json!(request.publish_all));
     put("ReadonlyRootfs", json!(request.read_only));
@@ -80,7 +79,7 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
     if !tmpfs.is_empty() {
         put("Tmpfs", json!(tmpfs));
     }
-    put("UTSMode", mode(namespaces.host_uts, ""));
+    put("UTSMode", json!(namespaces.uts.word()));
     put("UsernsMode", json!(""));
     put("ShmSize", json!(request.shm_size_bytes.unwrap_or(SHM_DEFAULT_BYTES)));
     if !request.sysctls.is_empty() {

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{Definition, Notes, cpus, network, port, security_options, short_volume, tmpfs_options, yaml};
-use crate::{ContainerRecord, LogDriver, MountKind, NetworkRequest, PullPolicy};
+use crate::{
+    ContainerRecord, IpcRequest, LogDriver, MountKind, NamespaceRequest, NetworkRequest, PullPolicy,
+};
 
 pub(super) fn document(records: &[ContainerRecord]) -> Definition {
     let mut services = Map::new();
@@ -107,11 +109,20 @@ fn names_and_network(
     let request = &record.request;
     service.text("hostname", request.hostname.as_ref());
     service.text("domainname", request.domainname.as_ref());
+    let of = |id: &str| match all.iter().find(|other| other.id == id) {
+        Some(other) => format!("service:{}", other.name),
+        None => format!("container:{id}"),
+    };
+    let NamespaceRequest { pid, ipc, uts, host_cgroup } = &record.namespaces;
+    let given = |word: String| (!word.is_empty()).then_some(word);
+    service.put("pid", pid.container().map(of).or(given(pid.word())));
+    let asked = *ipc != IpcRequest::Default;
+    service.put("ipc", ipc.container().map(of).or(asked.then(|| ipc.word())));
+    notes.missing(uts.container().is_some(), "--uts container:NAME");
+    service.put("uts", given(uts.word()).filter(|_| uts.container().is_none()));
+    service.put("cgroup", host_cgroup.then_some("host"));
     match &record.network {
-        NetworkRequest::Container(id) => match all.iter().find(|other| other.id == *id) {
-            Some(other) => service.put("network_mode", Some(format!("service:{}", other.name))),
-            None => service.put("network_mode", Some(format!("container:{id}"))),
-        },
+        NetworkRequest::Container(id) => service.put("network_mode", Some(of(id))),
         _ => {
             let mode = network(&request.network);
             notes.missing(mode.as_deref() == Some("pasta"), "--network pasta");

@@ -3,7 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::{Notes, cpus, security_options, yaml};
-use crate::{ContainerRecord, LogDriver, MountKind, NetworkRequest, Protocol, PullPolicy};
+use crate::{
+    ContainerRecord, IpcRequest, LogDriver, MountKind, NamespaceSource, NetworkRequest, Protocol, PullPolicy,
+};
 
 pub(super) fn pod(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
     let name = label(&record.name);
@@ -49,6 +51,16 @@ fn spec(record: &ContainerRecord, notes: &mut Notes<'_>) -> Map<String, Value> {
         NetworkRequest::None => notes.add("--network none cannot be said in this form: use a NetworkPolicy"),
         NetworkRequest::Container(_) => notes.add("it shares a network: put both containers into one pod"),
         _ => {}
+    }
+    let shared = &record.namespaces;
+    if shared.pid == NamespaceSource::Host {
+        put("hostPID", json!(true));
+    }
+    if shared.ipc == IpcRequest::Host {
+        put("hostIPC", json!(true));
+    }
+    if [shared.pid.container(), shared.ipc.container(), shared.uts.container()].iter().any(Option::is_some) {
+        notes.add("it shares namespaces of another container: put both into one pod");
     }
     if let Some(hostname) = &request.hostname {
         put("hostname", json!(label(hostname)));

@@ -1,6 +1,8 @@
 //! `inspect --as quadlet`: a `.container` unit, podman-systemd.unit(5). What has no key of its own stands in `PodmanArgs=`.
 
-use super::{Notes, limit, limit_flags, network, port, security_options, short_volume, tmpfs_options};
+use super::{
+    Notes, limit, limit_flags, namespace_flags, network, port, security_options, short_volume, tmpfs_options,
+};
 use crate::{ContainerRecord, LogDriver, MountKind, MountRequest, PullPolicy};
 
 /// Lines of a section.
@@ -133,6 +135,9 @@ fn names_and_network(section: &mut Section, record: &ContainerRecord) {
     section.key("HostName", request.hostname.as_ref());
     section.flag("--domainname", request.domainname.as_ref());
     section.key("Network", network(&request.network));
+    for (flag, value) in namespace_flags(&request.namespaces) {
+        section.flag(flag, value);
+    }
     section.keys("PublishPort", request.publish.iter().map(port));
     section.flag("--publish-all", request.publish_all.then_some("true"));
     section.keys("ExposeHostPort", request.expose.iter().map(|port| port.trim_end_matches("/tcp")));

@@ -1,7 +1,9 @@
 //! `inspect --as run`: the command line, quoted for a POSIX shell. Executed again it makes the same record but for id,
 //! times and, when there was none, name.
 
-use super::{Notes, limit, limit_flags, network, port, security_options, short_volume, tmpfs_options};
+use super::{
+    Notes, limit, limit_flags, namespace_flags, network, port, security_options, short_volume, tmpfs_options,
+};
 use crate::{ContainerRecord, LogDriver, MountKind, MountRequest, PullPolicy};
 
 /// Words of the line, in groups that stand together.
@@ -84,6 +86,9 @@ fn names_and_network(line: &mut Line, record: &ContainerRecord) {
     line.value("--hostname", request.hostname.as_ref());
     line.value("--domainname", request.domainname.as_ref());
     line.value("--network", network(&request.network));
+    for (flag, value) in namespace_flags(&request.namespaces) {
+        line.value(flag, value);
+    }
     line.values("-p", request.publish.iter().map(port));
     line.switch("-P", request.publish_all);
     line.values("--expose", &request.expose);

@@ -30,7 +30,9 @@ fn record(name: &str, request: ContainerRequest) -> ContainerRecord {
         network: request.network.clone(),
         health: None,
         hostname: "h".into(),
+        namespaces: request.namespaces.clone(),
         request,
+        ..ContainerRecord::default()
     }
 }
 

@@ -396,15 +396,23 @@ fn security_refused(evidence: &Evidence) -> Option<Finding> {
 
 fn network_gone(evidence: &Evidence) -> Option<Finding> {
     let error = evidence.start_error()?;
-    let crate::NetworkRequest::Container(other) = &evidence.record.network else { return None };
+    let record = &evidence.record;
+    let is_meant = |id: &&&str| error.contains(crate::attach::short(id)) && error.contains("not running");
+    let others = record.shares_with();
+    let other = *others.iter().find(is_meant)?;
     let short = crate::attach::short(other);
-    if !error.contains(short) || !error.contains("not running") {
-        return None;
-    }
-    let summary = format!("it shares the network of container {short}, which did not run");
+    let (what, flag, cause) = match &record.network {
+        crate::NetworkRequest::Container(id) if id == other => ("the network", "network", Cause::NetworkGone),
+        _ if record.namespaces.pid.container() == Some(other) => {
+            ("the processes", "pid", Cause::NamespaceGone)
+        }
+        _ if record.namespaces.ipc.container() == Some(other) => ("the IPC", "ipc", Cause::NamespaceGone),
+        _ => ("the names", "uts", Cause::NamespaceGone),
+    };
+    let summary = format!("it shares {what} of container {short}, which did not run");
     Some(
-        finding(evidence, Cause::NetworkGone, Certainty::Certain, summary)
-            .seen("record", format!("--network container:{short}"))
+        finding(evidence, cause, Certainty::Certain, summary)
+            .seen("record", format!("--{flag} container:{short}"))
             .fix(format!("cais start {short}, then this one")),
     )
 }

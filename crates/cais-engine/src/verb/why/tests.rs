@@ -31,6 +31,7 @@ fn evidence() -> Evidence {
         network: NetworkRequest::Bridge,
         health: None,
         hostname: "h".into(),
+        ..ContainerRecord::default()
     };
     Evidence {
         record,
@@ -157,6 +158,9 @@ fn starts_that_fail_before_the_command() {
     let mut joined = start("container cdcdcdcdcdcd is not running");
     joined.record.network = NetworkRequest::Container("cd".repeat(32));
     first(&joined, Cause::NetworkGone, Certain);
+    joined.record.network = NetworkRequest::None;
+    joined.record.namespaces.pid = crate::NamespaceSource::Container("cd".repeat(32));
+    first(&joined, Cause::NamespaceGone, Certain);
     let mut port = start("publish 0.0.0.0:80/tcp: the port is already in use");
     port.holders = vec![PortHolder { port: 80, who: "container other".into() }];
     assert!(explain(&port)[0].evidence.iter().any(|seen| seen.what == "container other has port 80"));

@@ -41,6 +41,7 @@ fn put_container(home: &Home, image: &Image, name: &str) -> String {
         network: NetworkRequest::None,
         hostname: String::new(),
         health: None,
+        ..ContainerRecord::default()
     };
     home.store.put_container(&record, &home.store.hold().unwrap()).unwrap();
     record.id

@@ -5,17 +5,32 @@ use super::*;
 #[test]
 fn namespaces_of_the_host() {
     expect(&["--pid", "host", "--ipc=host", "--uts", "host", "--cgroupns", "host"], |r| {
-        r.namespaces =
-            NamespaceRequest { host_pid: true, ipc: IpcRequest::Host, host_uts: true, host_cgroup: true };
+        let (pid, uts) = (NamespaceSource::Host, NamespaceSource::Host);
+        r.namespaces = NamespaceRequest { pid, ipc: IpcRequest::Host, uts, host_cgroup: true };
     });
-    expect(&["--pid=private", "--ipc", "shareable", "--uts=", "--cgroupns", "private"], |_| {});
+    expect(&["--pid=private", "--ipc=", "--uts=", "--cgroupns", "private"], |_| {});
     expect(&["--ipc", "none"], |r| r.namespaces.ipc = IpcRequest::None);
-    refuse(&["--pid", "container:x"], "--pid container:x: joining");
+    expect(&["--ipc", "shareable"], |r| r.namespaces.ipc = IpcRequest::Shareable);
+    expect(&["--ipc", "private"], |r| r.namespaces.ipc = IpcRequest::Private);
     refuse(&["--ipc", "ns:/x"], "--ipc ns:/x: joining");
+    refuse(&["--cgroupns", "container:x"], "--cgroupns: invalid value");
     refuse(&["--uts", "odd"], "invalid value \"odd\"");
     refuse(&["--uts", "host", "--hostname", "x"], "conflicting options");
     refuse(&["--ipc", "host", "--shm-size", "1m"], "conflicting options");
     refuse(&["--pid", "host", "--init"], "conflicting options");
+}
+
+#[test]
+fn namespaces_of_other_containers() {
+    let of = |name: &str| NamespaceSource::Container(name.into());
+    expect(&["--pid", "container:x", "--ipc=container:y", "--uts", "container:z"], |r| {
+        let ipc = IpcRequest::Container("y".into());
+        r.namespaces = NamespaceRequest { pid: of("x"), ipc, uts: of("z"), host_cgroup: false };
+    });
+    refuse(&["--pid", "container:"], "is missing");
+    refuse(&["--pid", "container:x", "--init"], "conflicting options: --init and --pid container:x");
+    refuse(&["--uts", "container:x", "-h", "y"], "conflicting options: --hostname and --uts container:x");
+    refuse(&["--ipc", "container:x", "--shm-size", "1m"], "conflicting options");
 }
 
 #[test]
