@@ -4,6 +4,8 @@
 //! layer, another digests the tar of what has been copied, so the diff_id is that of the layer as it lies here. The tar
 //! itself is not written: it can be made again from the layer.
 
+mod base;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, sync_channel};
 
@@ -52,7 +54,7 @@ impl Engine {
     /// Without changes in its files the image has no further layer. Volumes and other mounts are not in it.
     ///
     /// # Errors
-    /// When there is no such container, it has no image, or a change or name is malformed; nothing stays then.
+    /// When there is no such container, it runs a plain directory, or a change or name is malformed; nothing stays then.
     pub fn commit(&self, request: &CommitRequest) -> Result<(Digest, Vec<String>)> {
         let id = self.store.resolve_container(&request.container)?;
         let record = self.store.load_container(&id)?;
@@ -73,8 +75,7 @@ impl Engine {
             Some(ingest.make_layer(|tree| self.snapshot(&record, &changes, tree))?)
         };
         drop(pause);
-        let mut blobs = base.blobs.clone();
-        let mut config = base.config.clone();
+        let base::Base { mut config, mut blobs } = base;
         let created = run_state::now();
         config.history.push(History {
             created: Some(created.clone()),
@@ -95,20 +96,6 @@ impl Engine {
         let told = [("comment", request.message.as_str()), ("imageID", made.as_str()), ("imageRef", &named)];
         self.tell_container(&record, "commit", &told);
         Ok((made, warnings))
-    }
-
-    fn base_of(&self, record: &ContainerRecord) -> Result<cais_store::ImageRecord> {
-        let name = short(&record.id);
-        let Some(image) = &record.image_id else {
-            let message =
-                format!("container {name} runs a plain directory (--rootfs) and has no image to build on");
-            return Err(Error::new(ErrorKind::Unsupported, message));
-        };
-        self.store.load_image(image)?.ok_or_else(|| {
-            let message = format!("the image {} of container {name} was removed", image.short());
-            Error::new(ErrorKind::NotFound, message)
-                .hint("pull or load it again; `cais export` writes the container's files without it")
-        })
     }
 
     /// Lets a running container stand still until the result is dropped.

@@ -110,6 +110,27 @@ fn a_container_that_an_interrupted_commit_left_paused_goes_on() {
 }
 
 #[test]
+fn the_image_may_be_gone() {
+    e2e(|cais| {
+        cais.ok("run --name c1 -e A=1 -w /tmp busybox sh -c 'echo new >/new'");
+        let base = cais.ok("image inspect --format '{{index .RootFS.Layers 0}}' busybox");
+        cais.ok("rmi -f busybox");
+        assert_eq!(cais.ok("images -aq"), "");
+        cais.ok("commit -c 'CMD [\"cat\",\"/new\"]' c1 made:1");
+        assert_eq!(cais.ok("run --rm made:1"), "new");
+        assert_eq!(cais.ok("run --rm made:1 sh -c 'pwd; echo $A'"), "/tmp\n1");
+        assert_eq!(cais.ok("image inspect --format '{{index .RootFS.Layers 0}}' made:1"), base);
+        assert!(
+            cais.ok("history --format '{{.CreatedBy}}' made:1")
+                .ends_with("layer of the removed image busybox")
+        );
+        cais.ok("rm c1");
+        assert_eq!(cais.ok("run --rm made:1"), "new", "it keeps the layers by itself");
+        assert_eq!(cais.ok("system check"), "");
+    });
+}
+
+#[test]
 fn wrong_words() {
     e2e(|cais| {
         cais.ok("create --name c1 busybox");
