@@ -9,13 +9,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::attach::{AttachStream, MESSAGE_BYTES, Message, broken, short};
 use crate::resolve::signal_number;
-use crate::{ContainerRecord, Ending, Engine, Error, ErrorKind, Result};
+use crate::{ContainerRecord, Ending, Engine, Error, ErrorKind, RestartPolicy, Result};
 
 /// Docker's patience between the stop signal and SIGKILL.
 pub(super) const STOP_TIMEOUT_SECS: i64 = 10;
 const SIGKILL: i32 = 9;
-/// SIGINT, SIGQUIT, SIGTERM.
-const ENDING: [i32; 3] = [2, 3, 15];
 /// How long `kill` waits for the end.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -28,10 +26,12 @@ impl Engine {
         let signal = signal_number(signal)?;
         let id = self.store.resolve_container(name)?;
         let record = self.store.load_container(&id)?;
-        // These are meant to end it, and its policy with it; where it has a stop signal of its own, only that one and
-        // SIGKILL are. Unlike in Docker a SIGHUP or SIGUSR1 leaves the policy alone.
-        let usual = record.stop_signal_given.is_none() && ENDING.contains(&signal);
-        let ends = usual || signal == SIGKILL || signal == record.stop_signal;
+        // As in Docker any signal is meant to end it, and its policy with it; where it has a stop signal of its own, only
+        // that one and SIGKILL are, but `unless-stopped` is over in any case.
+        let ends = record.stop_signal_given.is_none()
+            || signal == SIGKILL
+            || signal == record.stop_signal
+            || record.request.restart == RestartPolicy::UnlessStopped;
         if self.is_restarting(&record)? {
             self.store.mark_stopped(&id)?;
             return self.end(&record, signal, Some(KILL_PATIENCE));

@@ -176,14 +176,31 @@ fn who_was_stopped_stays_down_and_who_was_killed_by_another_comes_back() {
         wait_for_restarts(cais, "a1", 1);
         cais.wait_for_state("a1", "running");
         assert_ne!(cais.inspect("a1", "{{.State.Pid}}"), pid.to_string());
-        cais.ok("kill -s USR1 a1");
-        let pid: i32 = cais.inspect("a1", "{{.State.Pid}}").parse().unwrap();
-        kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
-        wait_for_restarts(cais, "a1", 2);
-        cais.wait_for_state("a1", "running");
         cais.ok("kill a1");
         cais.wait_for_state("a1", "exited");
-        assert_eq!(cais.inspect("a1", "{{.RestartCount}}"), "2");
+        assert_eq!(cais.inspect("a1", "{{.RestartCount}}"), "1");
+    });
+}
+
+#[test]
+fn any_signal_by_hand_ends_a_policy_unless_there_is_a_stop_signal() {
+    e2e(|cais| {
+        let script = "trap : HUP; while ! test -e /tmp/end; do sleep 0.1; done; rm /tmp/end; exit 3";
+        for (name, flags) in [
+            ("plain", "--restart always"),
+            ("named", "--restart always --stop-signal TERM"),
+            ("unless", "--restart unless-stopped --stop-signal TERM"),
+        ] {
+            cais.cmd(&format!("run -d --name {name} {flags} busybox sh -c")).arg(script).ok();
+            cais.ok(&format!("kill -s HUP {name}"));
+            cais.ok(&format!("exec {name} touch /tmp/end"));
+        }
+        cais.wait_for_state("plain", "exited");
+        cais.wait_for_state("unless", "exited");
+        wait_for_restarts(cais, "named", 1);
+        for (name, count) in [("plain", "0"), ("unless", "0"), ("named", "1")] {
+            assert_eq!(cais.inspect(name, "{{.RestartCount}}"), count, "{name}");
+        }
     });
 }
 
