@@ -238,21 +238,18 @@ impl Engine {
         listening().map_err(failed)
     }
 
-    /// The log to write to; `None` where none is kept.
+    /// The log to write to; `None` where none is kept. The file is made in any case: after a reboot nothing else tells that
+    /// the container was running.
     fn open_log(&self, record: &ContainerRecord) -> Result<Option<OwnedFd>> {
-        match record.request.log {
-            LogDriver::File => {}
-            LogDriver::Journald => return crate::journal::connect().map(Some),
-            LogDriver::None => return Ok(None),
-        }
         let path = self.store.paths().container_log(&record.id);
-        OpenOptions::new()
-            .append(true)
-            .create(true)
-            .mode(0o600)
-            .open(&path)
-            .map(|file| Some(file.into()))
-            .map_err(|e| Error::caused(ErrorKind::System, format!("open the log {}", path.display()), e))
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
+        let file = file
+            .map_err(|e| Error::caused(ErrorKind::System, format!("open the log {}", path.display()), e))?;
+        match record.request.log {
+            LogDriver::File => Ok(Some(file.into())),
+            LogDriver::Journald => crate::journal::connect().map(Some),
+            LogDriver::None => Ok(None),
+        }
     }
 
     fn open_directory(&self, id: &str) -> Result<File> {

@@ -285,6 +285,12 @@ pub fn now() -> String {
     format!("{:.9}", Timestamp::now())
 }
 
+/// A time of the file system as records have it; `None` for one that no calendar knows.
+#[must_use]
+pub fn timestamp(time: std::time::SystemTime) -> Option<String> {
+    Timestamp::try_from(time).ok().map(|time| format!("{time:.9}"))
+}
+
 /// Id of the present boot; empty where the kernel does not tell.
 pub(crate) fn boot_id() -> String {
     let text = std::fs::read_to_string(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();

@@ -10,8 +10,8 @@ use cais_store::run_state;
 use crate::view::State;
 use crate::{ContainerRecord, Engine, Error, ExitRecord, RestartPolicy, Result};
 
-/// How the run ended of a container that went down with the machine.
-const LOST_EXIT_CODE: i32 = 255;
+/// Of a run whose end nobody saw, as Docker has it.
+pub(crate) const LOST_EXIT_CODE: i32 = 255;
 
 /// A container that was to be started.
 #[derive(Debug)]
@@ -37,8 +37,9 @@ impl Engine {
             let id = view.record.id.as_str();
             let state = self.store.read_restart(id)?;
             // A monitor that was killed is no reboot: `system check --repair` looks into it.
-            let was_started = state.is_some() || view.state == State::Dead;
-            let lost = view.exit.is_none() && was_started;
+            let unseen = !matches!(self.store.read_exit(id), Ok(Some(_)));
+            let was_started = state.is_some() || unseen && matches!(view.state, State::Dead | State::Exited);
+            let lost = unseen && was_started;
             if lost && !self.store.is_running(id)? {
                 let started = view.run.as_ref().map_or(&view.record.created, |run| &run.started);
                 self.note_lost_run(id, started)?;
@@ -59,16 +60,16 @@ impl Engine {
 
     /// The end of a run that nobody saw.
     fn note_lost_run(&self, id: &str, started: &str) -> Result<()> {
-        let exit = ExitRecord {
-            code: LOST_EXIT_CODE,
-            started: started.to_owned(),
-            finished: run_state::now(),
-            error: "the machine went down while it ran".to_owned(),
-            ..ExitRecord::default()
-        };
+        let exit = machine_went_down(started.to_owned(), run_state::now());
         self.store.write_exit(id, &exit)?;
         self.tear_down(id)
     }
+}
+
+/// What is written down of a run that ended with the machine.
+pub(crate) fn machine_went_down(started: String, finished: String) -> ExitRecord {
+    let error = "the machine went down while it ran".to_owned();
+    ExitRecord { code: LOST_EXIT_CODE, started, finished, error, ..ExitRecord::default() }
 }
 
 /// Docker's rule at the start of its daemon.

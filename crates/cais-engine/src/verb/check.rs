@@ -13,12 +13,11 @@ use std::time::{Duration, Instant};
 use cais_net::ports::PortMapping;
 
 use crate::network::{mappings, network_error};
+use crate::verb::boot::LOST_EXIT_CODE;
 use crate::verb::containers::names;
 use crate::view::Finding;
 use crate::{Engine, Error, ErrorKind, ExitRecord, Result, RunFacts};
 
-/// Exit code of a run whose monitor was killed.
-const LOST_EXIT_CODE: i32 = 255;
 /// How long the kernel may take to remove an interface whose namespace is gone.
 const LINK_PATIENCE: Duration = Duration::from_secs(3);
 /// Network interfaces in the caller's network namespace, a line each; proc(5). /sys shows those of its mount.
@@ -242,6 +241,9 @@ impl Engine {
             return result.map(|()| true);
         }
         let was_restarting = facts.as_ref().is_some_and(|facts| facts.restarting);
+        if facts.as_ref().is_some_and(|facts| facts.pid == 0 && !facts.restarting) {
+            self.forget_start(id)?;
+        }
         if let Some(facts) = facts.filter(|facts| facts.pid != 0)
             && !has_ended
             && self.store.load_container(id).is_ok()
@@ -261,6 +263,17 @@ impl Engine {
             self.take_up_again(id)?;
         }
         result.map(|()| true)
+    }
+
+    /// Of a start that was interrupted an empty log is left, which would tell of a run.
+    fn forget_start(&self, id: &str) -> Result<()> {
+        let path = self.store.paths().container_log(id);
+        if std::fs::metadata(&path).is_ok_and(|log| log.len() == 0) {
+            std::fs::remove_file(&path).map_err(|error| {
+                Error::caused(ErrorKind::System, format!("remove {}", path.display()), error)
+            })?;
+        }
+        Ok(())
     }
 
     /// Puts lost ports of running containers back, and the rules that they need.

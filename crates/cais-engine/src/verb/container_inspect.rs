@@ -12,14 +12,13 @@ use std::path::{Path, PathBuf};
 use cais_store::HealthState;
 use serde_json::{Map, Value, json};
 
+use crate::verb::boot::LOST_EXIT_CODE;
 use crate::verb::container_size::ContainerSize;
 use crate::view::{ContainerView, State};
 use crate::{ContainerRecord, Engine, LogDriver, MountKind, MountRecord, Result};
 
 /// Docker's "never".
 const NO_TIME: &str = "0001-01-01T00:00:00Z";
-/// Exit status of a container whose monitor was killed.
-const LOST_EXIT_CODE: i32 = 255;
 /// What `Driver` and `GraphDriver.Name` say.
 const DRIVER: &str = "overlay";
 

@@ -8,8 +8,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 
-use cais_store::StoreError;
+use cais_store::{StoreError, run_state};
 
+use crate::verb::boot;
 use crate::view::{ContainerView, State};
 use crate::{Engine, Error, ErrorKind, ExitRecord, Result, RunFacts};
 
@@ -92,7 +93,7 @@ impl Engine {
             let may_run_again = view.record.may_run_again();
             let signs =
                 Signs { locked: true, run: view.run.as_ref(), exit: view.exit.as_ref(), may_run_again };
-            view.state = state(&signs, |_| self.is_frozen(&view.record.id), || true);
+            view.state = state(&signs, |_| self.is_frozen(&view.record.id));
         }
     }
 
@@ -116,11 +117,15 @@ impl Engine {
                 Err(StoreError::DamagedText { .. }) => None,
                 other => other?,
             };
+            let gone = !locked && run.is_none() && exit.is_none();
+            let lost = if gone { self.lost_with_the_machine(id) } else { None };
+            let is_lost = lost.is_some();
+            let exit = exit.or(lost);
             let may_run_again = record.may_run_again();
             let signs = Signs { locked, run: run.as_ref(), exit: exit.as_ref(), may_run_again };
-            let state = state(&signs, |_| self.is_frozen(id), || self.has_written(id));
+            let state = state(&signs, |_| self.is_frozen(id));
             // Seen as lost, it may have been started since the look at the lock.
-            if state == State::Dead && self.store.is_running(id)? {
+            if (is_lost || state == State::Dead) && self.store.is_running(id)? {
                 (has_run_directory, locked) = (true, true);
                 continue;
             }
@@ -133,9 +138,13 @@ impl Engine {
         }
     }
 
-    /// Whether the container ever wrote something: after a reboot nothing else tells that it had been started.
-    fn has_written(&self, id: &str) -> bool {
-        std::fs::metadata(self.store.paths().container_log(id)).is_ok_and(|log| log.len() > 0)
+    /// The end of a run of which nothing is left but the log that every start makes: the machine went down. The log tells
+    /// when it was made and last written to.
+    fn lost_with_the_machine(&self, id: &str) -> Option<ExitRecord> {
+        let log = std::fs::metadata(self.store.paths().container_log(id)).ok()?;
+        let written = log.modified().ok()?;
+        let started = run_state::timestamp(log.created().unwrap_or(written))?;
+        Some(boot::machine_went_down(started, run_state::timestamp(written)?))
     }
 }
 
@@ -162,14 +171,10 @@ impl Signs<'_> {
     }
 }
 
-/// The state that the signs amount to; `frozen` and `was_started` are asked only where they matter.
+/// The state that the signs amount to; `frozen` is asked only where it matters.
 ///
 /// Facts without a pid are those of a launch that has not come to its end, or never will.
-fn state(
-    signs: &Signs<'_>,
-    frozen: impl FnOnce(&RunFacts) -> bool,
-    was_started: impl FnOnce() -> bool,
-) -> State {
+fn state(signs: &Signs<'_>, frozen: impl FnOnce(&RunFacts) -> bool) -> State {
     let run = signs.run.filter(|run| run.pid != 0);
     match (signs.locked, run) {
         // Also while nobody has decided yet.
@@ -183,9 +188,8 @@ fn state(
         (true, Some(run)) if frozen(run) => State::Paused,
         (true, Some(_)) => State::Running,
         (true, None) => State::Created,
-        // Its monitor was killed, or the machine went down.
+        // Its monitor was killed, or the run directory outlived the machine's end.
         (false, Some(_)) => State::Dead,
-        (false, None) if was_started() => State::Dead,
         (false, None) => State::Created,
     }
 }
@@ -219,42 +223,37 @@ pub(super) fn names(directory: &Path) -> Result<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn of(locked: bool, run: bool, exit: bool, frozen: bool, was_started: bool) -> State {
+    fn of(locked: bool, run: bool, exit: bool, frozen: bool) -> State {
         let facts = RunFacts { pid: 7, ..RunFacts::default() };
         let record = ExitRecord { started: "2026-11-20T10:00:00Z".into(), ..ExitRecord::default() };
         let (run, exit) = (run.then_some(&facts), exit.then_some(&record));
         let signs = Signs { locked, run, exit, may_run_again: false };
-        state(&signs, |_| frozen, || was_started)
+        state(&signs, |_| frozen)
     }
 
     #[test]
     fn states() {
-        // locked, facts, exit record, frozen, started before
-        assert_eq!(of(false, false, false, false, false), State::Created);
-        assert_eq!(of(true, false, false, true, true), State::Created, "being launched");
-        assert_eq!(of(true, true, false, false, true), State::Running);
-        assert_eq!(of(true, true, false, true, true), State::Paused);
-        assert_eq!(of(true, true, true, true, true), State::Exited, "its monitor waits for the teardown");
-        assert_eq!(of(false, true, true, false, true), State::Exited, "not torn down");
-        assert_eq!(of(false, false, true, false, true), State::Exited);
+        // locked, facts, exit record, frozen
+        assert_eq!(of(false, false, false, false), State::Created);
+        assert_eq!(of(true, false, false, true), State::Created, "being launched");
+        assert_eq!(of(true, true, false, false), State::Running);
+        assert_eq!(of(true, true, false, true), State::Paused);
+        assert_eq!(of(true, true, true, true), State::Exited, "its monitor waits for the teardown");
+        assert_eq!(of(false, true, true, false), State::Exited, "not torn down");
+        assert_eq!(of(false, false, true, false), State::Exited);
         let waiting = RunFacts { restarting: true, ..RunFacts::default() };
         let ended = ExitRecord { started: "2026-11-20T10:00:00Z".into(), ..ExitRecord::default() };
         let signs = Signs { locked: true, run: Some(&waiting), exit: Some(&ended), may_run_again: true };
-        assert_eq!(state(&signs, |_| false, || true), State::Restarting);
+        assert_eq!(state(&signs, |_| false), State::Restarting);
         let signs = Signs { locked: false, ..signs };
-        assert_eq!(state(&signs, |_| false, || true), State::Exited, "its monitor was killed");
+        assert_eq!(state(&signs, |_| false), State::Exited, "its monitor was killed");
         let facts = RunFacts::default();
         let unborn = Signs { locked: true, run: Some(&facts), exit: None, may_run_again: false };
-        assert_eq!(state(&unborn, |_| false, || true), State::Created, "the shim has not answered yet");
-        assert_eq!(
-            state(&Signs { locked: false, ..unborn }, |_| false, || false),
-            State::Created,
-            "it never will"
-        );
+        assert_eq!(state(&unborn, |_| false), State::Created, "the shim has not answered yet");
+        assert_eq!(state(&Signs { locked: false, ..unborn }, |_| false), State::Created, "it never will");
         let never = ExitRecord::default();
         let failed = Signs { locked: false, run: None, exit: Some(&never), may_run_again: false };
-        assert_eq!(state(&failed, |_| false, || true), State::Created, "it could not be started");
-        assert_eq!(of(false, true, false, false, true), State::Dead, "its monitor was killed");
-        assert_eq!(of(false, false, false, false, true), State::Dead, "the machine went down");
+        assert_eq!(state(&failed, |_| false), State::Created, "it could not be started");
+        assert_eq!(of(false, true, false, false), State::Dead, "its monitor was killed");
     }
 }

@@ -1,7 +1,7 @@
 //! One file per verb; each adds its method to [`crate::Engine`].
 
 mod attach;
-mod boot;
+pub(crate) mod boot;
 mod boot_unit;
 mod check;
 mod clone;

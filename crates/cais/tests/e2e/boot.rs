@@ -50,15 +50,23 @@ fn what_should_run_runs_after_a_reboot() {
         cais.ok("create --name unborn --restart always busybox sleep 1000");
         cais.ok("run --name done --restart on-failure busybox true");
         cais.ok("stop -t 0 stopped stopped-always");
+        run("mute", "--log-driver none");
         reboot(cais);
         assert_eq!(cais.ok("ps -q"), "");
+        let told = "{{.State.Status}} {{.State.ExitCode}} {{.State.Error}}";
+        for name in ["never", "always", "mute"] {
+            assert_eq!(cais.inspect(name, told), "exited 255 the machine went down while it ran", "{name}");
+        }
+        assert_eq!(cais.inspect("unborn", told), "created 0");
         let mut started: Vec<String> = cais.ok("system boot").lines().map(str::to_owned).collect();
         assert_eq!(started, ["always", "stopped-always", "kept", "failing"], "the older ones first");
         let mut running: Vec<String> = cais.ok("ps --format {{.Names}}").lines().map(str::to_owned).collect();
         started.sort();
         running.sort();
         assert_eq!(running, started);
-        assert_eq!(cais.inspect("never", "{{.State.Running}}"), "false");
+        for name in ["never", "mute"] {
+            assert_eq!(cais.inspect(name, told), "exited 255 the machine went down while it ran", "{name}");
+        }
         assert_eq!(cais.inspect("unborn", "{{.State.Status}}"), "created");
         assert_eq!(cais.ok("system boot"), "", "what runs is left alone");
         cais.ok("system check --repair");
