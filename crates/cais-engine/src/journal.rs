@@ -9,6 +9,7 @@ use rustix::net::{
 };
 
 use crate::attach::short;
+use crate::log_sink;
 use crate::{ContainerRecord, Error, ErrorKind, Result};
 
 /// Where the journal listens.
@@ -31,17 +32,29 @@ pub(crate) fn connect() -> Result<OwnedFd> {
 /// The fields of every entry.
 pub(crate) fn fields(record: &ContainerRecord) -> Vec<u8> {
     let id = short(&record.id);
+    let tag = log_sink::tag(record);
+    let tag = tag.as_deref().unwrap_or(id);
     let fields = [
         ("CONTAINER_ID", id),
         ("CONTAINER_ID_FULL", &record.id),
         ("CONTAINER_NAME", &record.name),
-        ("CONTAINER_TAG", id),
+        ("CONTAINER_TAG", tag),
         ("IMAGE_NAME", &record.image_name),
-        ("SYSLOG_IDENTIFIER", id),
+        ("SYSLOG_IDENTIFIER", tag),
     ];
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let chosen = log_sink::chosen(record).into_iter().map(|(name, value)| (field_name(&name), value));
     // A newline would end the field.
     fields
-        .iter()
+        .into_iter()
+        .chain(chosen)
         .flat_map(|(name, value)| format!("{name}={}\n", value.replace('\n', " ")).into_bytes())
         .collect()
+}
+
+/// As docker does it: the journal takes capital letters, digits and underscores, and no underscore at the beginning.
+fn field_name(name: &str) -> String {
+    let name = name.to_ascii_uppercase();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    name.chars().map(allowed).collect::<String>().trim_start_matches('_').to_owned()
 }

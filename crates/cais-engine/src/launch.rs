@@ -3,12 +3,12 @@
 //! Order matters for a crash at any point: the lock and the facts come first, then what they name (address, link,
 //! ports, cgroup); [`Engine::tear_down`] finds all of it by the container's id.
 
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 
 use cais_net::bridge::BridgeConfig;
-use cais_plan::{Bytes, Setup, Strings, join_strings};
+use cais_plan::{Setup, Strings, join_strings};
 use cais_runtime::launch::Namespace;
 use cais_runtime::plan::{self, Planned};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
@@ -17,13 +17,12 @@ use crate::assemble::assemble;
 use crate::attach::{AfterExit, AttachStream, broken, short};
 use crate::health;
 use crate::limits::Group;
+use crate::log_sink::LogSink;
 use crate::network::{self, PortHolders, reserve_ports};
 use crate::sharing::Joined;
 use crate::shim::{ShimFds, first_word};
 use crate::verb::exec::NEWPID;
-use crate::{
-    ContainerRecord, Engine, Error, ErrorKind, LogDriver, LogOptions, NetworkRequest, Result, RunFacts,
-};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, NetworkRequest, Result, RunFacts};
 
 /// How the starter takes part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,7 +46,7 @@ struct Parts {
     lock: OwnedFd,
     owner: OwnedFd,
     listener: OwnedFd,
-    log: Option<OwnedFd>,
+    log: LogSink,
     directory: File,
     holders: PortHolders,
     netns: Option<OwnedFd>,
@@ -238,20 +237,6 @@ impl Engine {
         listening().map_err(failed)
     }
 
-    /// The log to write to; `None` where none is kept. The file is made in any case: after a reboot nothing else tells that
-    /// the container was running.
-    fn open_log(&self, record: &ContainerRecord) -> Result<Option<OwnedFd>> {
-        let path = self.store.paths().container_log(&record.id);
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path);
-        let file = file
-            .map_err(|e| Error::caused(ErrorKind::System, format!("open the log {}", path.display()), e))?;
-        match record.request.log {
-            LogDriver::File => Ok(Some(file.into())),
-            LogDriver::Journald => crate::journal::connect().map(Some),
-            LogDriver::None => Ok(None),
-        }
-    }
-
     fn open_directory(&self, id: &str) -> Result<File> {
         let path = self.store.paths().container(id);
         File::open(&path).map_err(|e| Error::caused(ErrorKind::System, format!("open {}", path.display()), e))
@@ -267,7 +252,7 @@ impl Engine {
         let mut fds = ShimFds::new();
         let owner_fd = fds.add(parts.owner.as_fd());
         let listen_fd = fds.add(parts.listener.as_fd());
-        let log_fd = fds.maybe(parts.log.as_ref().map(AsFd::as_fd));
+        let log_fds = parts.log.descriptors().map(|fd| fds.maybe(fd));
         let exit_dir_fd = fds.add(parts.directory.as_fd());
         let lock_fd = fds.add(parts.lock.as_fd());
         let netns = parts.netns.as_ref().map(|netns| fds.add(netns.as_fd()));
@@ -286,10 +271,6 @@ impl Engine {
             plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
         let program = join_strings(self.program(&record.id));
         let environment = join_strings(self.environment());
-        let journal = match record.request.log {
-            LogDriver::Journald => crate::journal::fields(record),
-            _ => Vec::new(),
-        };
         let probes = record.health.as_ref().map(health::Times::of).unwrap_or_default();
         let setup = Setup {
             clone_flags: planned.clone_flags,
@@ -302,10 +283,6 @@ impl Engine {
             owner_fd,
             lock_fd,
             listen_fd,
-            log_fd,
-            log_max_bytes: log_max_bytes(&record.request.log_options),
-            log_files: record.request.log_options.max_files.unwrap_or(LogOptions::MAX_FILES),
-            log_journal: Bytes(&journal),
             exit_dir_fd,
             oom_fd,
             tty: record.request.tty,
@@ -319,7 +296,7 @@ impl Engine {
             stays: record.may_run_again(),
             probe_ms: probes.interval_ms,
             first_probe_ms: probes.first_ms(),
-            ..Setup::NONE
+            ..parts.log.setup(record, log_fds)
         };
         Ok((fds.spawn(&planned.steps, &setup)?, planned))
     }
@@ -349,11 +326,6 @@ impl Engine {
             .flatten()
             .collect()
     }
-}
-
-/// As the shim wants it: 0 without limit.
-fn log_max_bytes(options: &LogOptions) -> u64 {
-    u64::try_from(options.max_bytes.unwrap_or(LogOptions::MAX_BYTES)).unwrap_or(0)
 }
 
 /// Nanoseconds of the clock, to tell runs apart.

@@ -13,6 +13,7 @@ mod hello;
 mod journal;
 mod launch;
 mod limits;
+mod log_sink;
 mod names;
 mod network;
 mod oom;
@@ -36,6 +37,7 @@ pub use cais_store::Noun;
 pub use cais_store::record::*;
 pub use error::{Error, ErrorKind, Result};
 pub use event::{EventActor, EventMessage};
+pub use log_sink::unknown_tag_word;
 
 /// What a door tells the engine about its surroundings; nothing here is read from the environment by the engine.
 #[derive(Clone, Debug)]

@@ -13,5 +13,8 @@ pub const LOCK_FD: i32 = 3;
 /// Probe the container's health. Ends with [`PROBE_STARTING`] as long as no probe has succeeded.
 pub const PROBE: &CStr = c"__probe";
 
+/// Compress a full file of the log: from the standard input to the standard output.
+pub const COMPRESS: &CStr = c"__compress";
+
 /// Exit status of [`PROBE`]: the container is still starting.
 pub const PROBE_STARTING: i32 = 3;

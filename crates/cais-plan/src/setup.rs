@@ -40,6 +40,16 @@ struct Setup {
     log_max_bytes: u64,
     /// Files of the log that are kept, the one that is written included.
     log_files: u32,
+    /// Directory of the log and its name in there, where it does not lie beside the exit record; -1 = it does.
+    log_dir_fd: i32,
+    /// See [`Setup::log_dir_fd`].
+    log_name: Bytes<'a>,
+    /// Full files are compressed, by [`crate::errand::COMPRESS`].
+    log_compress: bool,
+    /// The log is written as docker's `json-file` does; else in Kubernetes' format.
+    log_json: bool,
+    /// `,"attrs":{…}` of every line of JSON, or empty.
+    log_attrs: Bytes<'a>,
     /// What every entry begins with when `log_fd` is a socket of the journal; empty = it is a file.
     log_journal: Bytes<'a>,
     /// Directory that gets the exit record, or -1.
@@ -92,6 +102,11 @@ impl Setup<'_> {
         log_fd: -1,
         log_max_bytes: 0,
         log_files: 1,
+        log_dir_fd: -1,
+        log_name: Bytes(&[]),
+        log_compress: false,
+        log_json: false,
+        log_attrs: Bytes(&[]),
         log_journal: Bytes(&[]),
         exit_dir_fd: -1,
         oom_fd: -1,

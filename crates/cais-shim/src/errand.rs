@@ -22,12 +22,24 @@ impl Errand {
     /// Calls the main program with a word (`cais_plan::errand`); `None` when that is not possible.
     #[must_use]
     pub fn start(setup: &Setup<'_>, word: &CStr) -> Option<Errand> {
+        Errand::with_streams(setup, word, [-1; 2])
+    }
+
+    /// The same with descriptors for its input and output, -1 for none.
+    #[must_use]
+    pub fn with_streams(setup: &Setup<'_>, word: &CStr, streams: [i32; 2]) -> Option<Errand> {
         // SAFETY: one thread; the child becomes another program or ends.
         let (pid, pidfd) = unsafe { sys::clone3(0, -1) }.ok()?;
         if pid == 0 {
-            sys::exit(become_program(setup, word));
+            sys::exit(execute(setup, word, streams));
         }
         Some(Errand { pid, pidfd })
+    }
+
+    /// Waits for its end.
+    pub fn wait(self) {
+        let _ = sys::wait(self.pid, true);
+        sys::close(self.pidfd);
     }
 
     /// Its exit status, once it has ended.
@@ -48,6 +60,11 @@ impl Errand {
 /// The lock goes with the monitor, and what was locked is free from here on, but for the word that begins another run.
 #[must_use]
 pub fn become_program(setup: &Setup<'_>, word: &CStr) -> i32 {
+    execute(setup, word, [-1; 2])
+}
+
+/// Executes the main program with a word and these as input and output.
+fn execute(setup: &Setup<'_>, word: &CStr, streams: [i32; 2]) -> i32 {
     let Some(path) = setup.program.iter().next() else { return 0 };
     let mut argv = [core::ptr::null::<u8>(); WORDS + 1];
     let count = pointers(&mut argv[..WORDS - 1], setup.program);
@@ -57,8 +74,9 @@ pub fn become_program(setup: &Setup<'_>, word: &CStr) -> i32 {
     pointers(&mut environment[..VARIABLES], setup.environment);
     signals::reset();
     let null = sys::open(c"/dev/null".to_bytes(), sys::O_RDWR).unwrap_or(-1);
-    for fd in 0..3 {
-        let _ = sys::dup_to(null, fd);
+    // Those of others lie behind the first three, which are open.
+    for (target, fd) in (0..).zip([streams[0], streams[1], -1]) {
+        let _ = sys::dup_to(if fd < 0 { null } else { fd }, target);
     }
     let _ = sys::cloexec_from(3);
     if word == errand::AGAIN {

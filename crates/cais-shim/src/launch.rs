@@ -66,6 +66,7 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
             setup.lock_fd,
             setup.listen_fd,
             setup.log_fd,
+            setup.log_dir_fd,
             setup.exit_dir_fd,
             setup.oom_fd,
             setup.cgroup_fd,

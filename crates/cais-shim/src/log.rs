@@ -1,10 +1,14 @@
-//! Lines of the container's log, in the format that Kubernetes and podman use (`k8s-file`).
+//! Lines of the container's log, in docker's format (`json-file`), in that of Kubernetes and podman (`k8s-file`), or for
+//! the journal.
 //!
-//! `2026-11-20T10:00:00.123456789Z stdout F text` — `P` instead of `F` marks a piece of a line whose newline is still
+//! `{"log":"text\n","stream":"stdout","time":"2026-11-20T10:00:00.123456789Z"}`: a piece of a line has no `\n` in it.
+//! `2026-11-20T10:00:00.123456789Z stdout F text`: `P` instead of `F` marks a piece of a line whose newline is still
 //! to come. Binary-safe: apart from the newline no byte means anything.
 
 use cais_plan::Setup;
 
+use crate::json;
+use crate::rotation::Files;
 use crate::sys;
 
 /// Bytes before the text of a line: time, stream name, tag, spaces.
@@ -45,20 +49,38 @@ fn digits(out: &mut [u8], mut value: u64) {
     }
 }
 
-/// Name of the file that is written, in the container's directory.
-const NAME: &[u8] = c"log".to_bytes();
-/// Most files that are kept.
-const FILES_MAX: u32 = 1000;
+/// Docker splits lines that are longer.
+const LINE: usize = 16 << 10;
+/// Bytes of a line of JSON beside text and attributes.
+const FRAME: usize = 96;
+/// What is collected before it is written; holds every line whatever its bytes become.
+const COLLECTED: usize = 128 << 10;
 
-/// Collects lines and writes them in large pieces; renames a full file, `log` to `log.1`, `log.1` to `log.2`.
+/// Memory that [`Log::new`] wants.
+#[must_use]
+pub fn buffer_bytes(setup: &Setup<'_>) -> usize {
+    COLLECTED + setup.log_attrs.0.len() + 2 * LINE
+}
+
+/// The beginning of a line whose end is still to come.
+#[derive(Default)]
+struct Held {
+    bytes: &'static mut [u8],
+    used: usize,
+}
+
+/// Collects lines and writes them in large pieces; a full file makes way for a new one ([`Files`]).
 pub struct Log<'a> {
     fd: i32,
     buffer: &'static mut [u8],
     used: usize,
-    directory: i32,
+    files: Files<'a>,
     max_bytes: u64,
-    files: u32,
     journal: &'a [u8],
+    json: bool,
+    attrs: &'a [u8],
+    /// Of stdout and stderr; JSON only, as docker does it. The other formats write what they get.
+    held: [Held; 2],
     /// Bytes in the file.
     size: u64,
     /// The last write broke off in the middle of a line.
@@ -66,21 +88,41 @@ pub struct Log<'a> {
 }
 
 impl<'a> Log<'a> {
-    /// No descriptor keeps no log. `buffer` must hold more than one line head.
-    pub fn new(setup: &Setup<'a>, buffer: &'static mut [u8]) -> Log<'a> {
+    /// No descriptor keeps no log. `memory` has [`buffer_bytes`].
+    pub fn new(setup: &Setup<'a>, memory: &'static mut [u8]) -> Log<'a> {
         let fd = setup.log_fd;
         let is_file = fd >= 0 && setup.log_journal.0.is_empty();
+        let (stdout, rest) = memory.split_at_mut(LINE);
+        let (stderr, buffer) = rest.split_at_mut(LINE);
         Log {
             fd,
             buffer,
             used: 0,
-            directory: setup.exit_dir_fd,
+            files: Files::new(setup),
             max_bytes: if is_file { setup.log_max_bytes } else { 0 },
-            files: setup.log_files.clamp(1, FILES_MAX),
             journal: setup.log_journal.0,
+            json: setup.log_json,
+            attrs: setup.log_attrs.0,
+            held: [stdout, stderr].map(|bytes| Held { bytes, used: 0 }),
             size: if is_file { sys::seek_end(fd).unwrap_or(0) as u64 } else { 0 },
             torn: false,
         }
+    }
+
+    /// What to poll; -1 for nothing.
+    #[must_use]
+    pub fn pidfd(&self) -> i32 {
+        self.files.pidfd()
+    }
+
+    /// Something happened to it.
+    pub fn heard(&mut self) {
+        self.files.heard();
+    }
+
+    /// There will be no more.
+    pub fn stop(&mut self) {
+        self.files.stop();
     }
 
     /// Appends what one read brought; the lines share one time.
@@ -92,27 +134,108 @@ impl<'a> Log<'a> {
             return self.append_to_journal(stdout, data);
         }
         let time = format_time(sys::now_ns());
+        if self.json {
+            self.append_json(stdout, data, &time);
+        } else {
+            self.append_plain(stdout, data, &time);
+        }
+        self.flush();
+    }
+
+    /// The stream is over: the beginning of a line that never ended is a line.
+    pub fn end(&mut self, stdout: bool) {
+        let mut held = core::mem::take(&mut self.held[usize::from(!stdout)]);
+        if held.used > 0 {
+            let tail = Tail::of(stdout, self.attrs, &format_time(sys::now_ns()));
+            self.put_json(&held.bytes[..held.used], false, &tail);
+            self.flush();
+            held.used = 0;
+        }
+        self.held[usize::from(!stdout)] = held;
+    }
+
+    fn append_plain(&mut self, stdout: bool, data: &[u8], time: &Time) {
         for piece in data.split_inclusive(|b| *b == b'\n') {
             let full = piece.ends_with(b"\n");
-            let length = HEAD + piece.len() + 1;
-            if self.buffer.len() - self.used < length || self.is_full_with(length) {
-                self.flush();
-            }
-            self.put(&time);
+            let start = self.room_for(HEAD + piece.len() + 1);
+            self.put(time);
             self.put(if stdout { b" stdout " } else { b" stderr " });
             self.put(if full { b"F " } else { b"P " });
             self.put(piece);
             if !full {
                 self.put(b"\n");
             }
+            self.rotate(start);
         }
-        self.flush();
     }
 
-    /// The file could not take what is collected and so much more.
-    fn is_full_with(&self, length: usize) -> bool {
-        let bytes = self.size + (self.used + length) as u64;
-        self.max_bytes > 0 && self.used > 0 && bytes > self.max_bytes
+    /// Lines of docker's `json-file`: nothing is written of a line before its end, or [`LINE`] bytes of it, are there.
+    fn append_json(&mut self, stdout: bool, data: &[u8], time: &Time) {
+        let tail = Tail::of(stdout, self.attrs, time);
+        let mut held = core::mem::take(&mut self.held[usize::from(!stdout)]);
+        for piece in data.split_inclusive(|b| *b == b'\n') {
+            let line = piece.strip_suffix(b"\n");
+            let mut text = line.unwrap_or(piece);
+            if held.used == 0 && line.is_some() && text.len() < LINE {
+                self.put_json(text, true, &tail);
+                continue;
+            }
+            loop {
+                let (now, later) = text.split_at(text.len().min(LINE - held.used));
+                held.bytes[held.used..held.used + now.len()].copy_from_slice(now);
+                held.used += now.len();
+                text = later;
+                if held.used < LINE {
+                    break;
+                }
+                let cut = json::whole_characters(held.bytes);
+                self.put_json(&held.bytes[..cut], false, &tail);
+                held.bytes.copy_within(cut.., 0);
+                held.used = LINE - cut;
+            }
+            if line.is_some() {
+                self.put_json(&held.bytes[..held.used], true, &tail);
+                held.used = 0;
+            }
+        }
+        self.held[usize::from(!stdout)] = held;
+    }
+
+    fn put_json(&mut self, text: &[u8], full: bool, tail: &Tail<'_>) {
+        let start = self.room_for(text.len() * json::WORST + self.attrs.len() + FRAME);
+        self.put(b"{\"log\":\"");
+        self.used += json::escape(&mut self.buffer[self.used..], text);
+        self.put(&tail.stream[if full { 0 } else { 2 }..]);
+        self.put(tail.attrs);
+        self.put(&tail.time);
+        self.rotate(start);
+    }
+
+    /// Makes room for a line of so many bytes at most; where it begins.
+    fn room_for(&mut self, length: usize) -> usize {
+        if self.buffer.len() - self.used < length {
+            self.flush();
+        }
+        self.used
+    }
+
+    /// A line that the file cannot take any more goes into a new one.
+    fn rotate(&mut self, start: usize) {
+        let is_full = self.max_bytes > 0 && self.size + self.used as u64 > self.max_bytes;
+        if !is_full || (self.size == 0 && start == 0) {
+            return;
+        }
+        let length = self.used - start;
+        self.used = start;
+        self.flush();
+        if let Some(fd) = self.files.begin() {
+            sys::close(self.fd);
+            self.fd = fd;
+            self.size = 0;
+            self.torn = false;
+        }
+        self.buffer.copy_within(start..start + length, 0);
+        self.used = length;
     }
 
     /// One datagram for each line, in the journal's native protocol; a value with its length may hold any bytes.
@@ -148,8 +271,8 @@ impl<'a> Log<'a> {
     /// begins a new line.
     fn flush(&mut self) {
         let used = core::mem::take(&mut self.used);
-        if self.max_bytes > 0 && self.size > 0 && self.size + used as u64 > self.max_bytes {
-            self.begin_file();
+        if used == 0 {
+            return;
         }
         if self.torn {
             self.torn = sys::write(self.fd, b"\n") != Ok(1);
@@ -169,60 +292,27 @@ impl<'a> Log<'a> {
         self.size += at as u64;
         self.torn = at > 0 && at < used && self.buffer[at - 1] != b'\n';
     }
-
-    /// Begins a new file; where that is not possible the old one goes on.
-    fn begin_file(&mut self) {
-        let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_APPEND | sys::O_CLOEXEC;
-        for number in (1..self.files.saturating_sub(1)).rev() {
-            let _ = sys::renameat(self.directory, Name::of(number).text(), Name::of(number + 1).text());
-        }
-        let made_way = if self.files > 1 {
-            sys::renameat(self.directory, NAME, Name::of(1).text())
-        } else {
-            sys::unlinkat(self.directory, NAME)
-        };
-        if made_way.is_err() {
-            return;
-        }
-        if let Ok(fd) = sys::openat(self.directory, NAME, flags, 0o600) {
-            sys::close(self.fd);
-            self.fd = fd;
-            self.size = 0;
-            self.torn = false;
-        }
-    }
 }
 
-/// `log.N`, with the NUL that the kernel wants behind it.
-struct Name {
-    bytes: [u8; 16],
-    used: usize,
+/// What stands behind the text of a line of JSON; the same for all lines that one read brought.
+struct Tail<'a> {
+    stream: [u8; 21],
+    attrs: &'a [u8],
+    time: [u8; 42],
 }
 
-impl Name {
-    fn of(number: u32) -> Name {
-        let mut line = crate::line::Line::new();
-        line.field(b"log.", u64::from(number));
-        let mut bytes = [0; 16];
-        let used = line.text().len().min(15);
-        bytes[..used].copy_from_slice(&line.text()[..used]);
-        Name { bytes, used }
-    }
-
-    fn text(&self) -> &[u8] {
-        &self.bytes[..self.used]
+impl Tail<'_> {
+    fn of<'a>(stdout: bool, attrs: &'a [u8], time: &Time) -> Tail<'a> {
+        let mut whole = *b",\"time\":\"0000-00-00T00:00:00.000000000Z\"}\n";
+        whole[9..39].copy_from_slice(time);
+        let stream = if stdout { b"\\n\",\"stream\":\"stdout\"" } else { b"\\n\",\"stream\":\"stderr\"" };
+        Tail { stream: *stream, attrs, time: whole }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_of_full_files() {
-        assert_eq!(Name::of(1).text(), b"log.1");
-        assert_eq!(Name::of(999).bytes[..8], *b"log.999\0");
-    }
 
     #[test]
     fn times() {

@@ -12,7 +12,7 @@ use crate::aftermath::Aftermath;
 use crate::init;
 use crate::input::Input;
 use crate::launch::{Launched, launch};
-use crate::log::Log;
+use crate::log::{self, Log};
 use crate::probe::Probe;
 use crate::report;
 use crate::sys::{self, POLLIN, POLLOUT, PollFd};
@@ -22,7 +22,7 @@ const CLIENTS: usize = 24;
 /// Bytes of one piece of output.
 const PIECE: usize = PACKET_BYTES - 1;
 /// Descriptors in the poll before those of the clients.
-const FIXED: usize = 7;
+const FIXED: usize = 8;
 /// After the end a client other than the owner has this long to take what is left.
 const PATIENCE_MS: i32 = 5000;
 
@@ -126,7 +126,7 @@ impl<'a> Monitor<'a> {
             clients: [NOBODY; CLIENTS],
             outputs,
             input,
-            log: Log::new(&setup, buffer(128 * 1024)),
+            log: Log::new(&setup, buffer(log::buffer_bytes(&setup))),
             started_ns: launched.started_ns,
             status: None,
             reported: false,
@@ -188,6 +188,9 @@ impl<'a> Monitor<'a> {
             if fds[5].revents != 0 {
                 self.aftermath.heard();
             }
+            if fds[7].revents != 0 {
+                self.log.heard();
+            }
             if self.status.is_none() {
                 self.probe.go_on(fds[6].revents != 0);
             }
@@ -232,6 +235,7 @@ impl<'a> Monitor<'a> {
         if self.status.is_none() {
             fds[6].fd = self.probe.pidfd();
         }
+        fds[7].fd = self.log.pidfd();
         let pending = self.outputs[0].pending | self.outputs[1].pending;
         for (index, client) in self.clients.iter().enumerate() {
             let fd = &mut fds[FIXED + index];
@@ -416,6 +420,7 @@ impl<'a> Monitor<'a> {
             sys::close(fd);
         }
         self.outputs[index].fd = -1;
+        self.log.end(self.outputs[index].kind == wire::STDOUT);
     }
 
     fn deliver(&mut self, client: usize) {
@@ -457,6 +462,7 @@ impl<'a> Monitor<'a> {
             }
         }
         if self.outputs.iter().all(|o| o.fd < 0 && o.pending == 0) {
+            self.log.stop();
             report::write(&self.setup, self.status.unwrap_or(0), self.started_ns);
             self.reported = true;
             for index in 0..CLIENTS {

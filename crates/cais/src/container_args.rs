@@ -117,10 +117,10 @@ pub struct ContainerArgs {
     /// Read labels from a file.
     #[arg(long, value_name = "FILE")]
     pub label_file: Vec<String>,
-    /// Where the output is kept: k8s-file (json-file and local mean it, too) or none.
+    /// Where the output is kept: json-file (the default), k8s-file (local means it, too), journald or none.
     #[arg(long, value_name = "DRIVER")]
     pub log_driver: Option<String>,
-    /// Option of the log driver (max-size=20m, max-file=5).
+    /// Option of the log driver (max-size=20m, max-file=5, compress=true, path=FILE, labels=A,B, env=C, tag=TEXT).
     #[arg(long, value_name = "NAME=VALUE")]
     pub log_opt: Vec<String>,
     /// Limit of memory (512m, 2g).

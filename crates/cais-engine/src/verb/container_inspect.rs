@@ -58,7 +58,7 @@ impl Engine {
             hosts: paths.container_hosts(id),
             // Docker's empty path where there is no log.
             log: match record.request.log {
-                LogDriver::File => paths.container_log(id),
+                LogDriver::JsonFile | LogDriver::K8sFile => self.log_path(record),
                 LogDriver::Journald | LogDriver::None => PathBuf::new(),
             },
             layers: record.layers.iter().map(|layer| paths.layer_fs(layer)).collect(),

@@ -41,7 +41,7 @@ impl Engine {
                 "Volume": ["local"],
                 "Network": ["bridge", "host", "none"],
                 "Authorization": null,
-                "Log": ["k8s-file", "none"],
+                "Log": ["json-file", "k8s-file", "journald", "none"],
             },
             "CgroupDriver": "cgroupfs",
             "CgroupVersion": cgroup_version.to_string(),
@@ -137,7 +137,7 @@ impl Machine {
             "CPUSet": true,
             "PidsLimit": true,
             "IPv4Forwarding": sysctl("net/ipv4/ip_forward") == "1",
-            "LoggingDriver": "k8s-file",
+            "LoggingDriver": "json-file",
             "SystemTime": cais_store::run_state::now(),
         })
     }

@@ -4,7 +4,10 @@
 //! inotify watch of the file and on the shim's pidfd. What the shim wrote before it died is never lost, because whether it lives is asked
 //! before the file is read to its end, not after.
 
+mod compressed;
 mod files;
+mod journal;
+mod json;
 mod line;
 mod reader;
 
@@ -20,6 +23,7 @@ use rustix::fs::inotify;
 
 use crate::view::Stream;
 use crate::{Engine, Error, ErrorKind, LogDriver, Result};
+pub use compressed::compress as compress_log;
 use files::Files;
 use line::{Moment, Record};
 use reader::Reader;
@@ -46,8 +50,10 @@ pub struct LogLine<'a> {
     pub time: &'a str,
     /// No newline belongs to the data: more of the line follows, or the line was never ended.
     pub partial: bool,
-    /// Bytes as written, without newline.
+    /// Bytes as written, without newline; docker's format has U+FFFD for what is no UTF-8.
     pub data: &'a [u8],
+    /// An object of JSON: what `--log-opt labels=…`, `env=…` and `tag=…` ask for; empty for none.
+    pub attrs: &'a [u8],
 }
 
 /// Receives the records in order; breaks to end the reading.
@@ -70,28 +76,31 @@ impl Engine {
     pub fn logs(&self, name: &str, options: LogOptions, sink: &mut LogSink<'_>) -> Result<()> {
         let id = self.store.resolve_container(name)?;
         // A damaged record is no reason to hide the log.
-        let driver = self.store.load_container(&id).map_or(LogDriver::File, |record| record.request.log);
-        if driver != LogDriver::File {
-            let hint = match driver {
-                LogDriver::Journald => format!("it is in the journal: journalctl CONTAINER_ID_FULL={id}"),
-                _ => "the container was made with --log-driver none: no log is kept".to_owned(),
-            };
-            let message = "configured logging driver does not support reading";
-            return Err(Error::new(ErrorKind::Unsupported, message).hint(hint));
+        let record = self.store.load_container(&id).ok();
+        match record.as_ref().map(|record| record.request.log) {
+            Some(LogDriver::Journald) => {
+                return self.journal_logs(&id, &options, &Window::new(&options), &mut |line| sink(line));
+            }
+            Some(LogDriver::None) => {
+                let message = "configured logging driver does not support reading";
+                let hint = "the container was made with --log-driver none: no log is kept";
+                return Err(Error::new(ErrorKind::Unsupported, message).hint(hint));
+            }
+            Some(LogDriver::JsonFile | LogDriver::K8sFile) | None => {}
         }
-        let path = self.store.paths().container_log(&id);
+        let own = || self.store.paths().container_log(&id);
+        let path = record.as_ref().map_or_else(own, |record| self.log_path(record));
         let failed = |error: io::Error| {
             Error::caused(ErrorKind::System, format_args!("cannot read the log of container {name}"), error)
         };
-        let directory = self.store.paths().container(&id);
         let mut watch = Watch::default();
         if options.follow {
-            watch.file = watch_directory(&directory);
+            watch.file = path.parent().and_then(watch_directory);
         }
         let window = Window::new(&options);
         let (mut files, start) = Files::open(path, &options, &window).map_err(failed)?;
         // Never started.
-        let Some(first) = files.next() else { return Ok(()) };
+        let Some(first) = files.next().map_err(failed)? else { return Ok(()) };
         let mut reader = Reader::new(first, start).map_err(failed)?;
         loop {
             let alive = self.store.is_running(&id)?;
@@ -114,7 +123,7 @@ impl Engine {
                         return Ok(());
                     }
                 }
-                if let Some(next) = files.next() {
+                if let Some(next) = files.next().map_err(failed)? {
                     reader = Reader::new(next, 0).map_err(failed)?;
                 }
                 continue;
@@ -151,14 +160,14 @@ impl Window {
 
     /// Hands a record over that lies in the window.
     fn hand_over(&self, record: Record<'_>, sink: &mut LogSink<'_>) -> ControlFlow<()> {
-        let Record { time, stream, partial, data } = record;
+        let Record { time, stream, partial, data, attrs } = record;
         let too_old = self.since.as_ref().is_some_and(|since| since.is_after(time));
         // Skipped and not the end: the clock may have been set back since.
         let too_new = self.until.as_ref().is_some_and(|until| until.is_before(time));
         if too_old || too_new {
             return ControlFlow::Continue(());
         }
-        sink(LogLine { stream, time, partial, data })
+        sink(LogLine { stream, time, partial, data, attrs })
     }
 }
 

@@ -59,7 +59,7 @@ pub use exec::ExecRequest;
 pub use history::HistoryStep;
 pub use info::VERSION;
 pub use load::{LoadInput, Loaded};
-pub use logs::{LogLine, LogOptions, LogSink};
+pub use logs::{LogLine, LogOptions, LogSink, compress_log};
 pub use prune::{PruneFilter, Pruned};
 pub use pull::Pulled;
 pub use run::Running;

@@ -2,6 +2,7 @@
 //! its output goes.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use cais_oci::Healthcheck;
 use serde::{Deserialize, Serialize};
@@ -67,10 +68,13 @@ pub enum HealthAction {
 /// Where a container's output is kept, beside what goes to who is attached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogDriver {
-    /// In a file, in Kubernetes' format.
+    /// In a file, in docker's format.
     #[default]
+    #[serde(rename = "json-file")]
+    JsonFile,
+    /// In a file, in Kubernetes' format.
     #[serde(rename = "k8s-file")]
-    File,
+    K8sFile,
     /// In the journal of systemd.
     #[serde(rename = "journald")]
     Journald,
@@ -79,7 +83,7 @@ pub enum LogDriver {
     None,
 }
 
-/// How much of a log is kept.
+/// How much of a log is kept, where, and what each of its lines says beside the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LogOptions {
@@ -87,8 +91,37 @@ pub struct LogOptions {
     pub max_bytes: Option<i64>,
     /// Files, the one that is written included; `None` = [`LogOptions::MAX_FILES`].
     pub max_files: Option<u32>,
+    /// Full files are compressed.
+    pub compress: bool,
+    /// Another file than the one beside the container's record; it stays when the container goes.
+    pub path: Option<PathBuf>,
+    /// Words like `{{.Name}}` stand for the container's.
+    pub tag: Option<String>,
+    /// Names of labels that each line has.
+    pub labels: Vec<String>,
+    /// Names of variables that each line has.
+    pub env: Vec<String>,
     /// As given, for `inspect`.
     pub given: BTreeMap<String, String>,
+}
+
+impl LogDriver {
+    /// The output goes to files of ours.
+    #[must_use]
+    pub fn is_file(self) -> bool {
+        matches!(self, LogDriver::JsonFile | LogDriver::K8sFile)
+    }
+
+    /// As `--log-driver` has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            LogDriver::JsonFile => "json-file",
+            LogDriver::K8sFile => "k8s-file",
+            LogDriver::Journald => "journald",
+            LogDriver::None => "none",
+        }
+    }
 }
 
 impl LogOptions {

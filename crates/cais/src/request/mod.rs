@@ -100,15 +100,14 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
     };
     let network = network::parse(&args.network)?;
     let publish = port::publish(&args.publish)?;
-    let mut warnings = network::conflicts(args, &network)?;
+    let warnings = network::conflicts(args, &network)?;
     let resources = resources(args)?;
     check_swap(&resources)?;
     let restart = restart_policy(args.restart.as_deref().unwrap_or_default()).map_err(flag("restart"))?;
     if args.rm && restart != RestartPolicy::No {
         return Err(Failure::usage("conflicting options: cannot specify both --restart and --rm"));
     }
-    let (log, warning) = log::driver(args.log_driver.as_deref())?;
-    warnings.extend(warning);
+    let log = log::driver(args.log_driver.as_deref())?;
     let mut request = ContainerRequest {
         name: args
             .name

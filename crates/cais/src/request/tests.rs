@@ -107,11 +107,12 @@ fn plain_flags() {
         r.image = "other".into();
         r.command = texts(&["-x", "--rm", "--", "img"]);
     });
-    expect(&["--log-driver", "local", "--name", ""], |_| {});
+    expect(&["--log-driver", "json-file", "--name", ""], |_| {});
+    expect(&["--log-driver", "local"], |r| r.log = LogDriver::K8sFile);
     expect(&["--log-driver", "none"], |r| r.log = LogDriver::None);
     expect(&["--log-driver", "journald"], |r| r.log = LogDriver::Journald);
     refuse(&["--log-driver", "syslog"], "--log-driver syslog");
-    refuse(&["--log-opt", "compress=true"], "are not compressed");
+    refuse(&["--log-opt", "mode=non-blocking"], "never dropped");
     refuse(&["--pull", "newer"], "--pull");
     refuse(&["--platform", "a/b/c/d"], "--platform");
     expect(&["--restart", "always"], |r| r.restart = RestartPolicy::Always);

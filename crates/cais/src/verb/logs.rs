@@ -1,5 +1,6 @@
 //! `logs`: what a container wrote.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write, stderr, stdout};
@@ -18,7 +19,7 @@ use crate::time::parse_instant;
 
 #[derive(Debug, Args)]
 struct LogsArgs {
-    /// Show attributes given to the log driver (there are none).
+    /// Show what --log-opt labels=, env= and tag= put into every line.
     #[arg(long)]
     details: bool,
     /// Go on with what is written from now on.
@@ -63,6 +64,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         out: BufWriter::with_capacity(64 << 10, open(stdout().as_fd().try_clone_to_owned())?),
         err: BufWriter::new(open(stderr().as_fd().try_clone_to_owned())?),
         timestamps: args.timestamps,
+        details: args.details,
         eager: args.follow,
         last: None,
         mid_line: [false; 2],
@@ -96,6 +98,7 @@ struct LogWriter<O: Write, E: Write> {
     out: O,
     err: E,
     timestamps: bool,
+    details: bool,
     /// Every record is to be seen at once.
     eager: bool,
     last: Option<Stream>,
@@ -117,6 +120,9 @@ impl<O: Write, E: Write> LogWriter<O, E> {
         if self.timestamps && !self.mid_line[place] {
             write!(sink, "{} ", line.time)?;
         }
+        if self.details && !self.mid_line[place] {
+            write!(sink, "{} ", details(line.attrs))?;
+        }
         sink.write_all(line.data)?;
         if !line.partial {
             sink.write_all(b"\n")?;
@@ -131,6 +137,24 @@ impl<O: Write, E: Write> LogWriter<O, E> {
     }
 }
 
+/// Attributes as docker shows them: `name=value`, sorted, with commas between and everything odd escaped.
+fn details(attrs: &[u8]) -> String {
+    let attrs: BTreeMap<String, String> = serde_json::from_slice(attrs).unwrap_or_default();
+    let escaped = |text: &str| -> String {
+        text.bytes()
+            .map(|byte| match byte {
+                b' ' => "+".to_owned(),
+                b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+                _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+                _ => format!("%{byte:02X}"),
+            })
+            .collect()
+    };
+    let pairs: Vec<String> =
+        attrs.iter().map(|(name, value)| format!("{}={}", escaped(name), escaped(value))).collect();
+    pairs.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +165,7 @@ mod tests {
             out: Vec::new(),
             err: Vec::new(),
             timestamps: true,
+            details: false,
             eager: false,
             last: None,
             mid_line: [false; 2],
@@ -152,10 +177,18 @@ mod tests {
             (Stream::Stdout, true, "end"),
         ];
         for (stream, partial, data) in records {
-            writer.write(&LogLine { stream, time: "T", partial, data: data.as_bytes() }).expect("a vector");
+            writer
+                .write(&LogLine { stream, time: "T", partial, data: data.as_bytes(), attrs: b"" })
+                .expect("a vector");
         }
         assert_eq!(writer.out, b"T one\nT end");
         assert_eq!(writer.err, b"T err\n");
+    }
+
+    #[test]
+    fn attributes_are_escaped_as_in_a_query() {
+        assert_eq!(details(b""), "");
+        assert_eq!(details(br#"{"tag":"a b/c","A":"1=2,3"}"#), "A=1%3D2%2C3,tag=a+b%2Fc");
     }
 
     #[test]

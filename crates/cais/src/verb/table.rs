@@ -473,6 +473,7 @@ pub static COMMANDS: &[Spec] = &[
 /// Called by the monitor of a container; not for people.
 pub static CLEANUP: Spec = Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN };
 static AGAIN: Spec = Spec { names: &["__again"], main: cleanup::again, ..PLAIN };
+static COMPRESS: Spec = Spec { names: &["__compress"], main: cleanup::compress, ..PLAIN };
 static PROBE: Spec = Spec { names: &["__probe"], main: cleanup::probe, ..PLAIN };
 
 /// What a shell's completion asks; not for people.
@@ -488,4 +489,4 @@ static MAN: Spec = Spec {
 };
 
 /// Commands that the help does not list.
-pub static HIDDEN: [&Spec; 5] = [&CLEANUP, &AGAIN, &PROBE, &COMPLETE, &MAN];
+pub static HIDDEN: [&Spec; 6] = [&CLEANUP, &AGAIN, &PROBE, &COMPRESS, &COMPLETE, &MAN];

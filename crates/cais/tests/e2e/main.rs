@@ -27,6 +27,7 @@ mod kill;
 mod launch_flags;
 mod limits;
 mod load;
+mod log_files;
 mod logs;
 mod network;
 mod pause;

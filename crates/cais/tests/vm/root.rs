@@ -33,7 +33,26 @@ pub(crate) const CHECKS_OF_SYSTEMD: &[Check<Cais>] = &[
     ("limits are in the files of the group", limits),
     ("exec joins the group", exec),
     ("stop asks, then kills", stop),
+    ("logs are read from the journal", journal),
 ];
+
+/// What a container writes to the machine's journal comes back, also while it runs.
+fn journal(cais: &Cais) {
+    if !Path::new("/run/systemd/journal/socket").exists() {
+        return cais_test::skip("no journal listens");
+    }
+    let script =
+        "echo one; echo two >&2; printf three; while [ ! -e /go ]; do sleep 0.1; done; echo; echo four";
+    cais.cmd("run -d --name j1 --log-driver journald busybox sh -c").arg(script).ok();
+    cais_test::wait_until("the journal has stored it", || cais.ok("logs j1").ends_with("three"));
+    let shown = cais.cmd("logs j1").output().code(0);
+    assert_eq!((&shown.stdout[..], &shown.stderr[..]), (&b"one\nthree"[..], &b"two\n"[..]));
+    let follower = cais.cmd("logs -f j1").timeout_secs(120).spawn();
+    cais.ok("exec j1 touch /go");
+    assert_eq!(follower.wait().code(0).stdout, b"one\nthree\nfour\n");
+    assert_eq!(cais.ok("logs --tail 1 j1"), "four");
+    cais.ok("rm -f j1");
+}
 
 /// The group of a running container, as the host names it.
 fn group(cais: &Cais, container: &str) -> PathBuf {

@@ -2,14 +2,17 @@
 //!
 //! The shim renames upwards and opens a new `log`. Files are opened from the newest to the oldest, so that one that is
 //! renamed meanwhile is met again and not missed; known by its inode it is not read twice. A reader that stays behind
-//! keeps what it has opened: such a file is whole although its name may be gone.
+//! keeps what it has opened: such a file is whole although its name may be gone. A file may be compressed, `log.1.gz`, and
+//! says then which file it was: as long as a reader holds that one, no other file can have its inode.
 
 use std::collections::VecDeque;
-use std::fs::{File, Metadata};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use super::compressed::{self, Identity};
 use super::reader::tail_start;
 use super::{LogOptions, Window};
 
@@ -20,7 +23,7 @@ const NUMBER_MAX: u32 = 1000;
 pub(super) struct Files {
     path: PathBuf,
     /// The oldest first.
-    queue: VecDeque<File>,
+    queue: VecDeque<LogFile>,
     /// Inode of the newest that was ever in the queue.
     newest: Option<u64>,
 }
@@ -36,7 +39,8 @@ impl Files {
         };
         // Backwards, until there are lines enough.
         for (place, file) in files.queue.iter().enumerate().rev() {
-            let (start, found) = tail_start(file, wanted, window.since.as_ref(), window.until.as_ref())?;
+            let file = file.plain(&files.path)?;
+            let (start, found) = tail_start(&file, wanted, window.since.as_ref(), window.until.as_ref())?;
             if start > 0 || found >= wanted || place == 0 {
                 files.queue.drain(..place);
                 return Ok((files, start));
@@ -47,8 +51,8 @@ impl Files {
     }
 
     /// The next file to read, the oldest.
-    pub(super) fn next(&mut self) -> Option<File> {
-        self.queue.pop_front()
+    pub(super) fn next(&mut self) -> io::Result<Option<File>> {
+        self.queue.pop_front().map(|file| file.plain(&self.path)).transpose()
     }
 
     /// No further file is known.
@@ -63,7 +67,7 @@ impl Files {
         {
             return Ok(());
         }
-        let mut fresh: Vec<(u64, File)> = Vec::new();
+        let mut fresh: Vec<LogFile> = Vec::new();
         for number in 0..NUMBER_MAX {
             let Some(file) = self.open_number(number)? else {
                 // `log` is away for a moment while its successor is made.
@@ -72,30 +76,81 @@ impl Files {
                 }
                 break;
             };
-            let inode = file.metadata().map(|found: Metadata| found.ino())?;
-            if self.newest == Some(inode) {
+            if self.newest == Some(file.identity()?.inode) {
                 break;
             }
-            if fresh.iter().all(|(known, _)| *known != inode) {
-                fresh.push((inode, file));
+            // Met again under its next name; a file that is compressed may have had the inode of one that is not.
+            let mut is_known = false;
+            for known in &fresh {
+                is_known |= known.is(&file)?;
+            }
+            if !is_known {
+                fresh.push(file);
             }
         }
-        if let Some((inode, _)) = fresh.first() {
-            self.newest = Some(*inode);
+        if let Some(newest) = fresh.first() {
+            self.newest = Some(newest.identity()?.inode);
         }
-        self.queue.extend(fresh.into_iter().rev().map(|(_, file)| file));
+        self.queue.extend(fresh.into_iter().rev());
         Ok(())
     }
 
-    fn open_number(&self, number: u32) -> io::Result<Option<File>> {
+    fn open_number(&self, number: u32) -> io::Result<Option<LogFile>> {
         let mut path = self.path.clone().into_os_string();
-        if number > 0 {
-            path.push(format!(".{number}"));
+        if number == 0 {
+            return Ok(open(path)?.map(LogFile::Plain));
         }
-        match File::open(path) {
-            Ok(file) => Ok(Some(file)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
+        path.push(format!(".{number}"));
+        let mut compressed = path.clone();
+        compressed.push(".gz");
+        // Renamed from one to the other in between: looked for again.
+        for _ in 0..2 {
+            if let Some(file) = open(path.clone())? {
+                return Ok(Some(LogFile::Plain(file)));
+            }
+            if let Some(file) = open(compressed.clone())? {
+                return Ok(Some(LogFile::Compressed(file)));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn open(path: OsString) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A file of a log.
+enum LogFile {
+    Plain(File),
+    Compressed(File),
+}
+
+impl LogFile {
+    /// Which file it is, or was before it was compressed.
+    fn identity(&self) -> io::Result<Identity> {
+        match self {
+            LogFile::Plain(file) => Ok(Identity::of(&file.metadata()?)),
+            LogFile::Compressed(file) => compressed::identity(file),
+        }
+    }
+
+    /// Both are the same file.
+    fn is(&self, other: &LogFile) -> io::Result<bool> {
+        let (ours, theirs) = (self.identity()?, other.identity()?);
+        let both_open = matches!((self, other), (LogFile::Plain(_), LogFile::Plain(_)));
+        Ok(if both_open { ours.inode == theirs.inode } else { ours == theirs })
+    }
+
+    /// Its lines, in a file that has no name where it is compressed; that lies beside the log at `path`.
+    fn plain(&self, path: &Path) -> io::Result<File> {
+        match self {
+            LogFile::Plain(file) => file.try_clone(),
+            LogFile::Compressed(file) => compressed::plain(file, path.parent().unwrap_or(path)),
         }
     }
 }
@@ -108,7 +163,7 @@ mod tests {
 
     fn text(files: &mut Files) -> String {
         let mut text = String::new();
-        while let Some(mut file) = files.next() {
+        while let Some(mut file) = files.next().unwrap() {
             file.read_to_string(&mut text).unwrap();
         }
         text
@@ -133,6 +188,51 @@ mod tests {
         }
         files.look().unwrap();
         assert_eq!(text(&mut files), "de");
+    }
+
+    #[test]
+    fn compressed_files_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let window = Window { since: None, until: None };
+        let compress = |name: &str| {
+            let target = File::create(at("part")).unwrap();
+            compressed::compress(&File::open(at(name)).unwrap(), &target).unwrap();
+            std::fs::rename(at("part"), at(&format!("{name}.gz"))).unwrap();
+            std::fs::remove_file(at(name)).unwrap();
+        };
+        let line = |text: &str| format!("2026-11-20T10:00:00.000000000Z stdout F {text}\n");
+        for (name, content) in [("log.2", "a"), ("log.1", "b"), ("log", "c")] {
+            std::fs::write(at(name), line(content)).unwrap();
+        }
+        compress("log.2");
+        let (mut files, _) = Files::open(at("log"), &LogOptions::default(), &window).unwrap();
+        let whole: String = ["a", "b", "c"].map(line).concat();
+        let held: Vec<File> = std::iter::from_fn(|| files.next().unwrap()).collect();
+        let texts = held.iter().map(|file| std::io::read_to_string(file).unwrap());
+        assert_eq!(texts.collect::<String>(), whole);
+        // What has been read is compressed while the reader holds the last of it.
+        std::fs::rename(at("log.2.gz"), at("log.3.gz")).unwrap();
+        std::fs::rename(at("log.1"), at("log.2")).unwrap();
+        std::fs::rename(at("log"), at("log.1")).unwrap();
+        std::fs::write(at("log"), line("d")).unwrap();
+        compress("log.2");
+        compress("log.1");
+        files.look().unwrap();
+        assert_eq!(text(&mut files), line("d"));
+        // An inode that is used again: the oldest says that it was the one that is written now.
+        let inode = std::fs::metadata(at("log")).unwrap().ino();
+        let oldest = File::create(at("log.4.gz")).unwrap();
+        let mut oldest = flate2::GzBuilder::new()
+            .comment(format!("{inode} 3 4"))
+            .write(oldest, flate2::Compression::fast());
+        std::io::Write::write_all(&mut oldest, line("0").as_bytes()).unwrap();
+        oldest.finish().unwrap();
+        let (mut again, _) = Files::open(at("log"), &LogOptions::default(), &window).unwrap();
+        assert_eq!(text(&mut again), ["0", "a", "b", "c", "d"].map(line).concat());
+        let tail = LogOptions { tail: Some(3), ..LogOptions::default() };
+        let (mut files, start) = Files::open(at("log"), &tail, &window).unwrap();
+        assert_eq!((start, text(&mut files)), (0, ["b", "c", "d"].map(line).concat()));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) struct Record<'a> {
     pub(super) partial: bool,
     /// The data without its newline.
     pub(super) data: &'a [u8],
+    /// An object of JSON, or empty: what `--log-opt` asks for; docker's format only.
+    pub(super) attrs: &'a [u8],
 }
 
 /// Takes a line, without its newline, apart; `None` when it is not a record.
@@ -78,7 +80,7 @@ fn parse_whole(line: &[u8]) -> Option<Record<'_>> {
         b"P" => true,
         _ => return None,
     };
-    Some(Record { time, stream, partial, data: words.next()? })
+    Some(Record { time, stream, partial, data: words.next()?, attrs: b"" })
 }
 
 /// A moment to compare the times of records with.

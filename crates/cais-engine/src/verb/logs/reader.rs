@@ -1,15 +1,16 @@
 //! Reads a log file of any size with bounded memory: forwards record by record, backwards to find the last lines.
 //!
-//! Never waits and never fails on damage: a line that is no record is skipped. What the file does not hold yet
+//! A line of docker's format is turned into one of Kubernetes', and then they are the same. Never waits and never fails on damage: a line that is no record is skipped. What the file does not hold yet
 //! (the rest of a record that is being written) stays in the reader until the next call.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
+use super::json;
 use super::line::{self, HEAD_MAX_BYTES, Moment, Record};
 
-/// Longest record we accept; the shim's are some 64 KiB. What is longer is damage and skipped.
+/// Longest record we accept; the shim's are some 100 KiB. What is longer is damage and skipped.
 const LINE_MAX_BYTES: usize = 1 << 20;
 /// How much is read at once, forwards and backwards.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -18,6 +19,9 @@ const BLOCK_BYTES: usize = 64 << 10;
 pub(super) struct Reader {
     input: BufReader<File>,
     line: Vec<u8>,
+    /// The line in Kubernetes' format when it is one of JSON, and its attributes.
+    plain: Vec<u8>,
+    attrs: Vec<u8>,
     /// In the middle of a line that is too long.
     skipping: bool,
 }
@@ -26,7 +30,13 @@ impl Reader {
     /// A reader that begins at byte `start`, which must be the beginning of a line.
     pub(super) fn new(mut file: File, start: u64) -> io::Result<Reader> {
         file.seek(SeekFrom::Start(start))?;
-        Ok(Reader { input: BufReader::with_capacity(BLOCK_BYTES, file), line: Vec::new(), skipping: false })
+        Ok(Reader {
+            input: BufReader::with_capacity(BLOCK_BYTES, file),
+            line: Vec::new(),
+            plain: Vec::new(),
+            attrs: Vec::new(),
+            skipping: false,
+        })
     }
 
     /// The next whole record; `None` at the present end of the file. May be called again when the file has grown.
@@ -45,12 +55,24 @@ impl Reader {
                 self.skipping = true;
             } else if self.skipping {
                 self.skipping = false;
-            } else if line::parse(&self.line[..self.line.len() - 1]).is_some() {
+            } else if self.is_record() {
                 break;
             }
         }
         // Parsed again because the borrow must not live through the loop.
-        Ok(line::parse(&self.line[..self.line.len() - 1]))
+        let whole = &self.line[..self.line.len() - 1];
+        let record = line::parse(if json::is_json(whole) { &self.plain } else { whole });
+        Ok(record.map(|record| Record { attrs: &self.attrs, ..record }))
+    }
+
+    /// Whether the line in hand is one.
+    fn is_record(&mut self) -> bool {
+        let line = &self.line[..self.line.len() - 1];
+        if !json::is_json(line) {
+            self.attrs.clear();
+            return line::parse(line).is_some();
+        }
+        json::to_plain(line, &mut self.plain, &mut self.attrs) && line::parse(&self.plain).is_some()
     }
 
     /// What lies behind the last newline, if it is the beginning of a record: a line torn by the end of its writer.
@@ -79,7 +101,7 @@ pub(super) fn tail_start(
     if lines == 0 {
         return Ok((end, 0));
     }
-    let mut tail = Tail { wanted: lines, ends: 0, start: end, since, until };
+    let mut tail = Tail { file, wanted: lines, ends: 0, start: end, end, since, until };
     let mut block = vec![0; BLOCK_BYTES + HEAD_MAX_BYTES];
     let mut block_start = end;
     while block_start > 0 {
@@ -87,13 +109,17 @@ pub(super) fn tail_start(
         block_start -= length as u64;
         let filled = read_at_most(file, &mut block, block_start)?.min(length + HEAD_MAX_BYTES);
         for index in (0..length.min(filled)).rev() {
+            if block[index] != b'\n' {
+                continue;
+            }
             let begins = index + 1;
-            if block[index] == b'\n' && tail.line(head(&block[begins..filled]), block_start + begins as u64) {
+            if tail.line(&block[begins..filled], block_start + begins as u64)? {
                 return Ok((tail.start, tail.ends));
             }
+            tail.end = block_start + index as u64;
         }
         if block_start == 0 {
-            tail.line(head(&block[..filled]), 0);
+            tail.line(&block[..filled], 0)?;
         }
     }
     Ok((tail.start, tail.ends))
@@ -101,29 +127,58 @@ pub(super) fn tail_start(
 
 /// State of the way backwards.
 struct Tail<'a> {
+    file: &'a File,
     wanted: u64,
     /// Lines met so far, the one in hand included.
     ends: u64,
     /// Where the last record in hand begins.
     start: u64,
+    /// Where the line in hand ends.
+    end: u64,
     since: Option<&'a Moment>,
     until: Option<&'a Moment>,
 }
 
 impl Tail<'_> {
-    /// Takes the line whose head is given into account; true when the start is found.
-    fn line(&mut self, head: &[u8], at: u64) -> bool {
-        let Some(record) = line::parse(head) else {
-            return false;
+    /// Takes the line at `at`, which begins the given bytes, into account; true when the start is found.
+    fn line(&mut self, bytes: &[u8], at: u64) -> io::Result<bool> {
+        let length = usize::try_from(self.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        if !json::is_json(&bytes[..length.min(bytes.len())]) {
+            let record = line::parse(head(bytes));
+            return Ok(record.is_some_and(|record| self.record(record.time, record.partial, at)));
+        }
+        let (mut whole, mut plain) = (Vec::new(), Vec::new());
+        let foot = match bytes.get(..length) {
+            Some(line) => line,
+            None => {
+                let foot = length.min(json::FOOT_BYTES);
+                whole.resize(foot, 0);
+                let read = read_at_most(self.file, &mut whole, at + (length - foot) as u64)?;
+                &whole[..read]
+            }
         };
-        if self.since.is_some_and(|since| since.is_after(record.time)) {
+        if let Some((time, partial)) = json::from_foot(foot) {
+            return Ok(self.record(time, partial, at));
+        }
+        if length > LINE_MAX_BYTES {
+            return Ok(false);
+        }
+        whole.resize(length, 0);
+        let read = read_at_most(self.file, &mut whole, at)?;
+        let is_record = json::to_plain(&whole[..read], &mut plain, &mut Vec::new());
+        let record = if is_record { line::parse(&plain) } else { None };
+        Ok(record.is_some_and(|record| self.record(record.time, record.partial, at)))
+    }
+
+    fn record(&mut self, time: &str, partial: bool, at: u64) -> bool {
+        if self.since.is_some_and(|since| since.is_after(time)) {
             return true;
         }
-        if self.until.is_some_and(|until| until.is_before(record.time)) {
+        if self.until.is_some_and(|until| until.is_before(time)) {
             return false;
         }
         // A full record ends the line before those met so far; a piece with nothing behind it is an unfinished line.
-        if !record.partial || self.ends == 0 {
+        if !partial || self.ends == 0 {
             if self.ends == self.wanted {
                 return true;
             }
@@ -180,6 +235,22 @@ mod tests {
         found
     }
 
+    /// The same records in docker's format.
+    fn in_json(plain: &str) -> String {
+        let records = plain.lines().filter_map(|line| line::parse(line.as_bytes()));
+        records
+            .map(|record| {
+                let newline = if record.partial { "" } else { "\\n" };
+                let (text, stream) = (String::from_utf8_lossy(record.data), record.stream);
+                let stream = if stream == crate::view::Stream::Stdout { "stdout" } else { "stderr" };
+                format!(
+                    "{{\"log\":\"{text}{newline}\",\"stream\":\"{stream}\",\"time\":\"{}\"}}\n",
+                    record.time
+                )
+            })
+            .collect()
+    }
+
     fn tail(file: &File, lines: u64) -> Vec<String> {
         let start = tail_start(file, lines, None, None).unwrap().0;
         let mut reader = Reader::new(file.try_clone().unwrap(), start).unwrap();
@@ -231,9 +302,16 @@ mod tests {
         let lines: Vec<String> = (0..3_000).map(|n| format!("{n} {}", "z".repeat(n % 200))).collect();
         let content: String = lines.iter().map(|data| record(1, "stdout", "F", data)).collect();
         assert!(content.len() > 4 * BLOCK_BYTES);
-        let file = file(content.as_bytes());
-        for count in [0, 1, 2, 600, 2_999, 3_000, 3_001, 100_000] {
-            assert_eq!(tail(&file, count as u64), lines[lines.len().saturating_sub(count)..], "tail {count}");
+        let attrs = in_json(&content).replace(",\"time\"", ",\"attrs\":{\"stream\":\"std\"},\"time\"");
+        for content in [in_json(&content), attrs, content] {
+            let file = file(content.as_bytes());
+            for count in [0, 1, 2, 600, 2_999, 3_000, 3_001, 100_000] {
+                assert_eq!(
+                    tail(&file, count as u64),
+                    lines[lines.len().saturating_sub(count)..],
+                    "tail {count}"
+                );
+            }
         }
     }
 
@@ -245,10 +323,12 @@ mod tests {
             + &record(1, "stdout", "F", "b3")
             + &record(1, "stdout", "P", "c1")
             + &record(1, "stdout", "P", "c2");
-        let file = file(content.as_bytes());
-        assert_eq!(tail(&file, 1), ["c1", "c2"]);
-        assert_eq!(tail(&file, 2), ["b1", "b2", "b3", "c1", "c2"]);
-        assert_eq!(tail(&file, 3).len(), 6);
+        for content in [in_json(&content), content] {
+            let file = file(content.as_bytes());
+            assert_eq!(tail(&file, 1), ["c1", "c2"]);
+            assert_eq!(tail(&file, 2), ["b1", "b2", "b3", "c1", "c2"]);
+            assert_eq!(tail(&file, 3).len(), 6);
+        }
     }
 
     #[test]
