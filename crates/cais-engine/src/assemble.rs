@@ -70,7 +70,11 @@ fn root(engine: &Engine, record: &ContainerRecord) -> Root {
     match &record.request.rootfs {
         Some(directory) => Root::Directory(directory.clone()),
         None => Root::Overlay {
-            lowers: record.layers.iter().rev().map(|diff_id| paths.layer_fs(diff_id)).collect(),
+            lowers: match record.infra {
+                // An empty directory: there is nothing to execute.
+                true => vec![paths.mountpoint()],
+                false => record.layers.iter().rev().map(|diff_id| paths.layer_fs(diff_id)).collect(),
+            },
             upper: paths.container_upper(&record.id),
             work: paths.container_work(&record.id),
             // What is thrown away at the end need never reach the disk.

@@ -161,7 +161,8 @@ impl Engine {
             return self.tear_down(id);
         }
         let before = self.store.read_exit(id).ok().flatten();
-        let launched = self.launch_under(&record, Taking { again: true, ..Taking::default() }, lock);
+        let taking = Taking { again: true, ..Taking::default() };
+        let launched = self.start_needed(&record).and_then(|()| self.launch_under(&record, taking, lock));
         match launched {
             Ok(_) => {
                 self.tell_start(&record);

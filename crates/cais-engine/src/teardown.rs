@@ -85,6 +85,9 @@ impl Engine {
             self.discard(record)?;
             self.tell_container(record, "destroy", &[]);
         }
+        if let Some(pod) = record.and_then(|record| record.pod.as_deref().filter(|_| !record.infra)) {
+            self.leave_pod(pod)?;
+        }
         down
     }
 

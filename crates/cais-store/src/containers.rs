@@ -32,6 +32,8 @@ pub(crate) struct Needs {
     #[serde(default)]
     pub(crate) layers: Vec<Digest>,
     #[serde(default)]
+    pub(crate) pod: Option<String>,
+    #[serde(default)]
     mounts: Vec<NeedsMount>,
 }
 
@@ -278,6 +280,20 @@ impl Store {
             }
         }
         Ok(None)
+    }
+
+    /// Notes that another container requires this one, so that [`Store::may_be_required`] need not look at all records.
+    ///
+    /// # Errors
+    /// When its directory is not writable.
+    pub fn note_required(&self, id: &str) -> Result<()> {
+        files::write_atomic(&self.paths().container_required(id), b"", Durability::Volatile)
+    }
+
+    /// Whether another container ever required this one.
+    #[must_use]
+    pub fn may_be_required(&self, id: &str) -> bool {
+        self.paths().container_required(id).exists()
     }
 
     /// Ids of the containers made from an image.

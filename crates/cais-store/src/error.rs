@@ -19,6 +19,8 @@ pub enum Noun {
     Image,
     /// A volume.
     Volume,
+    /// A pod.
+    Pod,
     /// A layer, by its diff_id.
     Layer,
     /// A blob, by its digest.
@@ -31,6 +33,7 @@ impl std::fmt::Display for Noun {
             Noun::Container => "container",
             Noun::Image => "image",
             Noun::Volume => "volume",
+            Noun::Pod => "pod",
             Noun::Layer => "layer",
             Noun::Blob => "blob",
         })

@@ -5,8 +5,8 @@
 //!
 //! Locks, in the order in which they are taken: `ingest/lock` (shared while something comes in), the lock of one layer
 //! (while it is fetched), `gc.lock` (shared for the moment in which something becomes reachable, exclusive for the moment
-//! in which something is taken away), a container's directory (while it is removed), `trash/` (shared while something is
-//! unlinked). None but the first two is held while waiting for anything but the disk.
+//! in which something is taken away), a container's directory (while it is removed), `pods/` (for the moment in which a pod or a member is
+//! made, or a pod removed), `trash/` (shared while something is unlinked). None but the first two is held while waiting for anything but the disk.
 
 mod blobs;
 mod check;
@@ -22,6 +22,7 @@ mod ingest;
 mod layers;
 mod names;
 pub mod paths;
+mod pods;
 pub mod record;
 mod restart;
 pub mod run_state;
@@ -43,6 +44,7 @@ pub use images::{FoundImage, Image, ImageRecord, References};
 pub use ingest::{Ingest, LayerInput, LayerWanted, MadeLayer, NewImage};
 pub use layers::LayerMeta;
 pub use names::{check_name, random_id, random_name};
+pub use pods::PodHold;
 pub use restart::RestartState;
 pub use usage::Usage;
 pub use volumes::VolumeRecord;

@@ -11,6 +11,7 @@
 //! root/containers/<64 hex>/…          record.json, exit, restart.json, health.json, log, hosts, …
 //! root/names/<name>                   symlink whose text is the id of the container of that name
 //! root/volumes/<name>/…               volume.json, _data/
+//! root/pods/<64 hex>.json             a pod; which containers are in it is in their records
 //! root/events/                        what happened, a line of JSON each: `now`, and older files by number
 //! root/ingest/                        what is on its way in; only files whose lock is held mean anything
 //! root/trash/                         what is on its way out
@@ -58,7 +59,7 @@ impl Paths {
     }
 
     /// Directories below the root and their modes.
-    pub(crate) fn directories(&self) -> [(PathBuf, u32); 10] {
+    pub(crate) fn directories(&self) -> [(PathBuf, u32); 11] {
         // Searchable where a container's user may have to pass on the way to an overlay, closed elsewhere.
         [
             (self.root.join("blobs"), 0o700),
@@ -69,6 +70,7 @@ impl Paths {
             (self.containers(), 0o711),
             (self.names(), 0o700),
             (self.volumes(), 0o711),
+            (self.pods(), 0o700),
             (self.ingest(), 0o700),
             (self.trash(), 0o700),
         ]
@@ -170,6 +172,11 @@ impl Paths {
         self.container(id).join("health.lock")
     }
 
+    /// Is there when another container requires it, or did.
+    pub(crate) fn container_required(&self, id: &str) -> PathBuf {
+        self.container(id).join("required")
+    }
+
     /// Who of us ended its last run, and how.
     pub fn container_ending(&self, id: &str) -> PathBuf {
         self.container(id).join("ending")
@@ -225,6 +232,16 @@ impl Paths {
     /// Data of a volume.
     pub fn volume_data(&self, name: &str) -> PathBuf {
         self.volume(name).join(VOLUME_DATA)
+    }
+
+    /// Where pods lie.
+    pub(crate) fn pods(&self) -> PathBuf {
+        self.root.join("pods")
+    }
+
+    /// A pod's record.
+    pub(crate) fn pod(&self, id: &str) -> PathBuf {
+        self.pods().join(format!("{id}.json"))
     }
 
     /// Where events lie.

@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 
 mod lifecycle;
 mod network;
+mod pod;
 
 pub use launch::{
     DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, NamespaceRequest, NamespaceSource,
 };
 pub use lifecycle::*;
 pub use network::*;
+pub use pod::*;
 
 /// What a door asks for: the one request type of `run` and `create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

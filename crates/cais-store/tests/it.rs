@@ -12,6 +12,8 @@ mod images;
 mod implied;
 #[path = "it/open.rs"]
 mod open;
+#[path = "it/pods.rs"]
+mod pods;
 #[path = "it/sample.rs"]
 mod sample;
 #[path = "it/volumes.rs"]

@@ -1,6 +1,6 @@
 //! The harness of the end-to-end tests: the real binary with a store of its own, in namespaces of its own.
 //!
-//! Dropped, it removes every container by id, lets the engine repair the rest and takes its folders away; the
+//! Dropped, it removes every pod and every container by id, lets the engine repair the rest and takes its folders away; the
 //! namespaces end with the test's process and take whatever is left. Nothing outside is touched but cgroups, which
 //! the engine removes itself.
 
@@ -227,6 +227,8 @@ impl Cais {
 impl Drop for Cais {
     fn drop(&mut self) {
         // Best effort: the test's verdict has been spoken, the namespaces take the rest.
+        // What holds the namespaces of a pod goes with it only.
+        drop(self.cmd("pod rm -f -a").command().output());
         let list = self.cmd("ps -aq --no-trunc").timeout_secs(30).command().output();
         let ids = list.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
         if !ids.trim().is_empty() {

@@ -75,7 +75,8 @@ pub fn one(door: &Door, latest: bool, typed: Option<&str>) -> Result<String, Fai
     chosen.names(door, &typed, &[], |_| false)?.pop().ok_or_else(|| missing(door))
 }
 
-fn missing(door: &Door) -> Failure {
+/// What is said when a command lacks its arguments.
+pub fn missing(door: &Door) -> Failure {
     let (name, usage) = (door.spec.name(), door.spec.usage);
     Failure::usage(format!("arguments are missing; usage: cais {name} {usage}"))
         .hint(format!("see 'cais {name} --help'"))

@@ -25,6 +25,8 @@ pub enum Kind {
     Image,
     /// Volumes.
     Volume,
+    /// Pods.
+    Pod,
 }
 
 /// What is beyond the command line.
@@ -233,7 +235,12 @@ fn values(flag: &str, flags: &Command, world: &World<'_>) -> Completion {
         "mount" => words(&["type=bind,", "type=volume,", "type=tmpfs,", "type=image,"]),
         "image-volume" => words(&["anonymous", "tmpfs", "ignore"]),
         "volume" => Completion { candidates: (world.names)(Kind::Volume), files: true },
-        "volumes-from" => Completion { candidates: (world.names)(Kind::Container), files: false },
+        "pod" => Completion { candidates: (world.names)(Kind::Pod), files: false },
+        "share" => words(&["ipc", "net", "pid", "uts", "none"]),
+        "exit-policy" => words(&["continue", "stop"]),
+        "requires" | "volumes-from" => {
+            Completion { candidates: (world.names)(Kind::Container), files: false }
+        }
         _ => {
             let value = arg.get_value_names().and_then(|names| names.first()).map(|name| name.as_str());
             Completion {
@@ -260,6 +267,7 @@ fn argument(spec: &'static Spec, position: usize, world: &World<'_>) -> Completi
         () if is("CONTAINER") => &[container],
         () if is("IMAGE") || is("REPOSITORY") || is("NAME[:TAG") => &[Kind::Image],
         () if is("VOLUME") => &[Kind::Volume],
+        () if is("POD") => &[Kind::Pod],
         () => &[],
     };
     let candidates = kinds.iter().flat_map(|kind| (world.names)(*kind)).collect();
@@ -280,6 +288,7 @@ mod tests {
                 Kind::Stopped => vec!["old"],
                 Kind::Image => vec!["busybox", "debian"],
                 Kind::Volume => vec!["data"],
+                Kind::Pod => vec!["shop"],
             })
         };
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -313,6 +322,8 @@ mod tests {
             ("rmi b", "busybox"),
             ("inspect ", "web old busybox debian data"),
             ("kill -s K", "KILL"),
+            ("pod rm ", "shop"),
+            ("run --pod s", "shop"),
             ("exec web ", " +files"),
             ("frobnicate ", ""),
             ("help ru", "run"),

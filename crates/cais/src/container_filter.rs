@@ -12,9 +12,9 @@ use crate::container_row::{network, protocol, state_word};
 use crate::failure::Failure;
 use crate::filter::Filters;
 
-const KNOWN: [&str; 14] = [
+const KNOWN: [&str; 15] = [
     "id", "name", "label", "label!", "status", "ancestor", "exited", "volume", "network", "publish",
-    "expose", "before", "since", "health",
+    "expose", "before", "since", "health", "pod",
 ];
 
 const STATES: [State; 6] =
@@ -29,6 +29,7 @@ pub struct ContainerFilter {
     ancestors: BTreeSet<Digest>,
     before: Vec<Timestamp>,
     since: Vec<Timestamp>,
+    pods: BTreeSet<String>,
 }
 
 /// The filters of a command, parsed with the engine's help.
@@ -44,6 +45,7 @@ pub fn container_filter(texts: &[String], engine: &Engine) -> Result<ContainerFi
                 .parse()
                 .map_err(|error| Failure::edge(format_args!("read when {name} was created"), error))
         },
+        pod: &|name| Ok(engine.pod(name)?.record.id),
     };
     ContainerFilter::parse(texts, &lookups)
 }
@@ -54,6 +56,8 @@ pub struct Lookups<'a> {
     pub image: &'a dyn Fn(&str) -> Result<Digest, Failure>,
     /// When a container was made.
     pub created: &'a dyn Fn(&str) -> Result<Timestamp, Failure>,
+    /// The id of a pod.
+    pub pod: &'a dyn Fn(&str) -> Result<String, Failure>,
 }
 
 impl ContainerFilter {
@@ -101,6 +105,7 @@ impl ContainerFilter {
                 .iter()
                 .filter_map(|name| (lookups.image)(name).ok())
                 .collect(),
+            pods: filters.values("pod").iter().map(|name| (lookups.pod)(name)).collect::<Result<_, _>>()?,
             before: times("before")?,
             since: times("since")?,
             filters,
@@ -136,6 +141,7 @@ impl ContainerFilter {
             })
             && self.filters.any("network", |wanted| network(&record.network) == *wanted)
             && self.filters.any("health", |wanted| wanted == view.health.map_or("none", HealthStatus::word))
+            && (self.pods.is_empty() || record.pod.as_ref().is_some_and(|pod| self.pods.contains(pod)))
             && self.filters.any("publish", |wanted| published(view, wanted))
             && self.filters.any("expose", |wanted| exposed(view, wanted))
             && self.before.iter().all(|limit| created.is_some_and(|created| created < *limit))
@@ -188,6 +194,7 @@ mod tests {
                 "older" => "2026-01-01T00:00:00Z".parse().map_err(|_| Failure::usage("time")),
                 _ => Err(Failure::usage("no such container")),
             },
+            pod: &|name| Ok(name.to_owned()),
         };
         let texts: Vec<String> = texts.iter().map(|&text| text.to_owned()).collect();
         let filter = ContainerFilter::parse(&texts, &lookups).map_err(|failure| failure.message)?;

@@ -25,6 +25,8 @@ pub const COLUMNS: Columns = Columns {
         ("LocalVolumes", "LOCAL VOLUMES"),
         ("Mounts", "MOUNTS"),
         ("Networks", "NETWORKS"),
+        ("Pod", "POD ID"),
+        ("PodName", "PODNAME"),
     ],
     table: "{{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}",
     quiet: "{{.ID}}",
@@ -32,6 +34,16 @@ pub const COLUMNS: Columns = Columns {
 
 /// The table of `ps -s`.
 pub const TABLE_WITH_SIZE: &str = "table {{.ID}}\t{{.Image}}\t{{.Command}}\t{{.RunningFor}}\t{{.Status}}\t{{.Ports}}\t{{.Names}}\t{{.Size}}";
+
+/// What `ps --pod` adds to it.
+pub const POD_COLUMNS: &str = "\t{{.Pod}}\t{{.PodName}}";
+
+/// Puts the pod into a row; docker knows none, so it is there only when it is asked for.
+pub fn add_pod(row: &mut Row, view: &ContainerView, truncate: bool, name: Option<&str>) {
+    let id = view.record.pod.as_deref().unwrap_or_default();
+    row.set("Pod", if truncate { id.get(..12).unwrap_or(id) } else { id });
+    row.set("PodName", name.unwrap_or_default());
+}
 
 /// Bytes of the writable layer and of the image below it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +137,7 @@ fn image(view: &ContainerView, truncate: bool) -> String {
     let record = &view.record;
     let name = record.image_name.as_str();
     if name.is_empty() {
-        return "<no image>".into();
+        return if record.infra { String::new() } else { "<no image>".into() };
     }
     if !truncate {
         return name.to_owned();
@@ -351,7 +363,8 @@ pub mod tests {
             ("Mounts", "data"),
             ("Networks", "bridge"),
         ];
-        assert_eq!(cases.len(), COLUMNS.titles.len());
+        // Docker knows no pods.
+        assert_eq!(cases.len(), COLUMNS.titles.iter().filter(|(name, _)| !name.starts_with("Pod")).count());
         for (name, expected) in cases {
             assert_eq!(field(&running, true, name), expected, "{name}");
         }

@@ -57,6 +57,10 @@ Images (also: cais image COMMAND):
 Volumes:
   volume create | ls | inspect | rm | prune
 
+Pods:
+  pod create | start | stop | restart | kill | pause | unpause | rm | ps | inspect | exists | prune | top | stats | logs
+            Containers that share a network, IPC and names
+
 System:
   events    Show what happens to containers, images and volumes
   info      Show what this machine offers and what is stored
@@ -131,6 +135,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
             "cgroup",
             "personality",
             "umask",
+            "share",
         ],
     ),
     ("Storage", &["mount", "volume", "tmpfs", "read-only", "image-volume", "rootfs"]),

@@ -76,9 +76,18 @@ pub struct LaunchArgs {
     /// Write the id of the container's first process to a file.
     #[arg(long, value_name = "FILE")]
     pub pidfile: Option<String>,
+    /// Put it into a pod, whose namespaces it shares (new:NAME makes the pod).
+    #[arg(long, value_name = "POD")]
+    pub pod: Option<String>,
+    /// As --pod, with the pod's id read from a file.
+    #[arg(long, value_name = "FILE", conflicts_with = "pod")]
+    pub pod_id_file: Option<String>,
     /// With --read-only: a tmpfs on /run, /tmp and /var/tmp.
     #[arg(long)]
     pub read_only_tmpfs: bool,
+    /// Containers that are started before it.
+    #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
+    pub requires: Vec<String>,
     /// Time zone of the container (Europe/Berlin), or local.
     #[arg(long, value_name = "ZONE")]
     pub tz: Option<String>,

@@ -25,6 +25,8 @@ mod list;
 mod names;
 mod outlet;
 mod parse;
+mod pod_args;
+mod pod_row;
 mod process_row;
 mod progress;
 mod pump;

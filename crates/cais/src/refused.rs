@@ -28,6 +28,7 @@ const NAMESPACES: &str = "choosing another namespace of this kind is not support
 const ADDRESS: &str = "fixed addresses need user-defined networks, which are not supported yet";
 const LIMIT: &str = "this limit is not supported yet";
 const HEALTH: &str = "the health check of a container is set when it is created; create it anew";
+const POD_LIMIT: &str = "limits of a pod as a whole are not supported yet; limit its containers";
 const DEVICE_RATE: &str = "per-device limits are not supported yet";
 
 /// Of `run` and `create`.
@@ -68,12 +69,9 @@ pub const CONTAINER: &[Refused] = &[
     valued("os", &["linux"], "only linux containers run here; use --platform"),
     switch("passwd", "the image's /etc/passwd is never written; mount one"),
     valued("passwd-entry", &[], "the image's /etc/passwd is never written; mount one"),
-    valued("pod", &[], "pods are not supported yet"),
-    valued("pod-id-file", &[], "pods are not supported yet"),
     valued("preserve-fd", &[], "passing file descriptors is not supported"),
     valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
     valued("rdt-class", &[], "groups of resctrl are not supported by run; the runtime has them"),
-    valued("requires", &[], "dependencies between containers are not supported yet"),
     valued("retry", &[], "how often a registry is asked again is not to be chosen yet"),
     valued("retry-delay", &[], "how often a registry is asked again is not to be chosen yet"),
     switch("rmi", "use cais rmi after the run"),
@@ -102,7 +100,11 @@ pub const CONTAINER: &[Refused] = &[
     valued("health-startup-success", &[], HEALTH),
     valued("health-startup-timeout", &[], HEALTH),
     valued("hosts-file", &[], "the file is made from --add-host; --no-hosts leaves the image's"),
-    valued("init-ctr", &[], "pods are not supported yet"),
+    valued(
+        "init-ctr",
+        &[],
+        "init containers of pods are not supported yet; order containers with --requires",
+    ),
     valued("signature-policy", &[], "signatures are not verified yet"),
 ];
 
@@ -126,10 +128,7 @@ pub const START: &[Refused] = &[
 ];
 
 /// Of `rm`.
-pub const RM: &[Refused] = &[
-    switch("depend", "removing dependent containers is not supported yet; name them all"),
-    switch("link", "there are no links"),
-];
+pub const RM: &[Refused] = &[switch("link", "there are no links")];
 
 /// Of `update`.
 pub const UPDATE: &[Refused] = &[
@@ -165,7 +164,41 @@ pub const CLONE: &[Refused] = &[
     valued("cpu-rt-runtime", &["0"], LIMIT),
     valued("device-read-bps", &[], DEVICE_RATE),
     valued("device-write-bps", &[], DEVICE_RATE),
-    valued("pod", &[], "pods are not supported yet"),
+    valued("pod", &[], "a clone stays in the pod of its original; make it anew with run --pod"),
+];
+
+/// Of `pod create`.
+pub const POD_CREATE: &[Refused] = &[
+    valued("blkio-weight", &["0"], POD_LIMIT),
+    valued("blkio-weight-device", &[], POD_LIMIT),
+    valued("cgroup-parent", &[""], "the containers of a pod have groups of their own below cais's"),
+    valued("cpu-shares", &["0"], POD_LIMIT),
+    valued("cpus", &["0"], POD_LIMIT),
+    valued("cpuset-cpus", &[""], POD_LIMIT),
+    valued("cpuset-mems", &[""], POD_LIMIT),
+    valued("device", &[], "give devices to the containers of the pod"),
+    valued("device-read-bps", &[], POD_LIMIT),
+    valued("device-write-bps", &[], POD_LIMIT),
+    valued("gidmap", &[], NAMESPACES),
+    valued("gpus", &[], "GPUs are not supported yet"),
+    valued("infra-command", &[], "the container that holds the namespaces executes nothing"),
+    valued("infra-conmon-pidfile", &[], "there is no conmon"),
+    valued("infra-image", &[], "the container that holds the namespaces needs no image"),
+    valued("ip", &[], ADDRESS),
+    valued("ip6", &[], ADDRESS),
+    valued("memory", &["0"], POD_LIMIT),
+    valued("memory-swap", &["0"], POD_LIMIT),
+    valued("network-alias", &[], "aliases need user-defined networks, which are not supported yet"),
+    valued("security-opt", &[], "give it to the containers of the pod"),
+    switch("share-parent", "the containers of a pod have groups of their own below cais's"),
+    valued("shm-size-systemd", &[], "systemd mode is not supported yet"),
+    valued("subgidname", &[], NAMESPACES),
+    valued("subuidname", &[], NAMESPACES),
+    valued("uidmap", &[], NAMESPACES),
+    valued("userns", &["host", ""], NAMESPACES),
+    valued("uts", &["private", ""], "choose it with --share"),
+    valued("volume", &[], "give volumes to the containers of the pod"),
+    valued("volumes-from", &[], "give volumes to the containers of the pod"),
 ];
 
 /// Of `commit`.
@@ -208,16 +241,15 @@ mod tests {
 
     #[test]
     fn refuses_by_name_unless_harmless() {
-        assert_eq!(objection("pod", "p").as_deref(), Some("--pod: pods are not supported yet"));
+        assert_eq!(objection("gpus", "all").as_deref(), Some("--gpus: GPUs are not supported yet"));
         assert_eq!(objection("userns", "host"), None);
-        assert!(objection("gpus", "all").is_some());
         assert_eq!(objection("passwd", "false"), None);
         assert!(objection("passwd", "true").is_some());
     }
 
     #[test]
     fn every_flag_once_with_a_reason() {
-        for table in [CONTAINER, EXEC, START, RM, UPDATE, CLONE, COMMIT, PULL] {
+        for table in [CONTAINER, EXEC, START, RM, UPDATE, CLONE, POD_CREATE, COMMIT, PULL] {
             for (at, flag) in table.iter().enumerate() {
                 assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
                 assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);

@@ -10,7 +10,7 @@ use crate::parse::DESCRIBE;
 use crate::refused::Refused;
 
 /// One command.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Spec {
     /// The name it is known by, then its aliases; two words for a management command (`image ls`).
     pub names: &'static [&'static str],

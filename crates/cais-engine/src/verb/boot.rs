@@ -85,7 +85,7 @@ fn should_run(policy: RestartPolicy, stopped: bool, code: i32, count: u32) -> bo
 }
 
 /// Those on which others depend first, else the older ones first.
-fn in_order(mut records: Vec<ContainerRecord>) -> Vec<ContainerRecord> {
+pub(super) fn in_order(mut records: Vec<ContainerRecord>) -> Vec<ContainerRecord> {
     records.sort_by(|a, b| a.created.cmp(&b.created).then_with(|| a.id.cmp(&b.id)));
     let mut waiting: BTreeMap<String, ContainerRecord> = BTreeMap::new();
     let order: Vec<String> = records.iter().map(|record| record.id.clone()).collect();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use cais_oci::{ImageConfig, ProcessConfig};
 use cais_store::{Hold, ImageRecord, Noun, check_name, random_hex, random_id};
 
+use super::pod::{in_pod_namespaces, in_pod_network};
 use crate::attach::short;
 use crate::health;
 use crate::progress::Progress;
@@ -61,25 +62,53 @@ impl Engine {
             }
         }
         let mut warnings = Vec::new();
+        let mut request = request;
         let image = self.image_for(&request, progress)?;
         if let (true, Some(name)) = (request.replace, &request.name) {
             self.make_way(name)?;
         }
+        let made = self.make_pod_of(&mut request, &mut warnings)?;
+        let record = self.make_resolved(request, image.as_ref(), &mut warnings).inspect_err(|_| {
+            // The first error is the one to tell.
+            let _ = made.map(|pod| self.pod_remove(&pod, true, None));
+        })?;
+        Ok((record, warnings))
+    }
+
+    fn make_resolved(
+        &self,
+        request: ContainerRequest,
+        image: Option<&ImageRecord>,
+        warnings: &mut Vec<String>,
+    ) -> Result<ContainerRecord> {
         let hold = self.store.hold()?;
-        let mut record = self.resolve_record(request, image.as_ref(), &mut warnings)?;
+        let mut record = self.resolve_record(request, image, warnings)?;
+        self.enter_pod(&mut record)?;
         self.check_network(&record)?;
+        self.write_all(record, image, hold)
+    }
+
+    /// Writes a new record, and makes what belongs to it.
+    pub(super) fn write_all(
+        &self,
+        mut record: ContainerRecord,
+        image: Option<&ImageRecord>,
+        hold: Hold,
+    ) -> Result<ContainerRecord> {
         self.place_mounts(&mut record)?;
         // The record goes first: what is made from here on is found by it.
+        let in_pod = self.hold_pod_of(&record)?;
         self.write_named(&mut record, &hold)?;
+        drop(in_pod);
         // Removing takes the lock that `hold` shares.
         drop(hold);
-        if let Err(error) = self.make_volumes(&record, image.as_ref()) {
+        if let Err(error) = self.make_volumes(&record, image) {
             // The first error is the one to tell.
             let _ = self.discard(&record);
             return Err(error);
         }
         self.tell_container(&record, "create", &[]);
-        Ok((record, warnings))
+        Ok(record)
     }
 
     /// Stops and removes the container of this name, if there is one. Its volumes stay.
@@ -168,7 +197,7 @@ impl Engine {
         Ok(wanted.rank(&record.platform).is_some())
     }
 
-    fn resolve_record(
+    pub(super) fn resolve_record(
         &self,
         request: ContainerRequest,
         image: Option<&ImageRecord>,
@@ -181,8 +210,9 @@ impl Engine {
         let pasta = self.config.rootless && self.has_pasta();
         let (network, warning) = resolve::network(&request.network, self.config.rootless, pasta);
         warnings.extend(warning);
-        let network = self.pin_network(network)?;
-        let namespaces = self.pin_namespaces(&request.namespaces)?;
+        let pod = self.pod_of(&request)?;
+        let network = self.pin_network(in_pod_network(network, &request, pod.as_ref()))?;
+        let namespaces = self.pin_namespaces(&in_pod_namespaces(&request, pod.as_ref()))?;
         let hostname = match (&request.hostname, &namespaces.uts, &network) {
             (Some(name), ..) => name.clone(),
             (None, NamespaceSource::Host, _) | (None, _, NetworkRequest::Host) => host_name(),
@@ -246,8 +276,8 @@ impl Engine {
             health,
             id,
             namespaces,
-            requires: Vec::new(),
-            pod: None,
+            requires: self.required(&request)?,
+            pod: pod.map(|pod| pod.id),
             infra: false,
             request,
         })
@@ -284,7 +314,7 @@ impl Engine {
         Ok(all)
     }
 
-    fn check_network(&self, record: &ContainerRecord) -> Result<()> {
+    pub(super) fn check_network(&self, record: &ContainerRecord) -> Result<()> {
         let request = &record.request;
         let publishes = request.publish_all || !request.publish.is_empty();
         let shares = matches!(record.network, NetworkRequest::Host | NetworkRequest::Container(_));
@@ -360,7 +390,7 @@ impl Engine {
     }
 }
 
-fn open_cidfile(path: &Path) -> Result<std::fs::File> {
+pub(super) fn open_cidfile(path: &Path) -> Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| {
         if e.kind() == std::io::ErrorKind::AlreadyExists {
             Error::new(ErrorKind::Conflict, format!("container ID file {} exists already", path.display()))

@@ -61,7 +61,7 @@ impl Engine {
         let usage = self.store.usage()?;
         for view in self.containers(true)? {
             let record = &view.record;
-            if view.is_alive() || !filter.passes(Some(&record.created), &record.labels) {
+            if view.is_alive() || record.infra || !filter.passes(Some(&record.created), &record.labels) {
                 continue;
             }
             match self.remove(&record.id, false, false) {

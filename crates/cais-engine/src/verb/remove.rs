@@ -3,15 +3,72 @@
 use std::time::Duration;
 
 use crate::attach::short;
-use crate::{Engine, Error, ErrorKind, Result};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
 
 impl Engine {
+    /// Removes those that depend on a container (`--depend`), then it.
+    ///
+    /// # Errors
+    /// As for [`Engine::remove`]; what was removed until then is gone.
+    pub fn remove_with_dependents(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
+        let id = self.store.resolve_container(name)?;
+        let mut order = vec![id.clone()];
+        let records = self.records()?;
+        let mut at = 0;
+        while let Some(needed) = order.get(at).cloned() {
+            let dependents = records.iter().filter(|record| record.depends_on().contains(&needed));
+            let fresh: Vec<String> =
+                dependents.map(|record| record.id.clone()).filter(|id| !order.contains(id)).collect();
+            order.extend(fresh);
+            at += 1;
+        }
+        for id in order.iter().rev() {
+            self.remove(id, force, volumes)?;
+        }
+        Ok(())
+    }
+
+    /// What a pod or another container needs stays. Namespaces need nobody: who shares them keeps them.
+    fn check_removable(&self, record: &ContainerRecord) -> Result<()> {
+        let id = record.id.as_str();
+        if let Some(pod) = record.pod.as_deref().filter(|_| record.infra)
+            && let Ok(pod) = self.store.load_pod(pod)
+        {
+            let message =
+                format!("container {} holds the namespaces of pod {} and goes with it", short(id), pod.name);
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .hint(format!("remove the pod: cais pod rm {}", pod.name)));
+        }
+        if !self.store.may_be_required(id) {
+            return Ok(());
+        }
+        let needs_it = |other: &ContainerRecord| other.requires.iter().any(|needed| needed == id);
+        let mut others: Vec<String> =
+            self.records()?.into_iter().filter(needs_it).map(|other| other.name).collect();
+        others.sort();
+        if !others.is_empty() {
+            let message = format!("container {} is required by {}", record.name, others.join(", "));
+            return Err(Error::new(ErrorKind::Conflict, message)
+                .hint(format!("remove those first, or `cais rm --depend {}`", record.name)));
+        }
+        Ok(())
+    }
+
     /// Removes a container; a running one only with `force`, which kills it. `volumes` takes its anonymous volumes, too.
     ///
     /// # Errors
     /// When it runs and `force` is not given, or something of it cannot be removed.
     pub fn remove(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
         let id = self.store.resolve_container(name)?;
+        if let Ok(record) = self.store.load_container(&id) {
+            self.check_removable(&record)?;
+        }
+        self.remove_any(&id, name, force, volumes)
+    }
+
+    /// As [`Engine::remove`] by full id, also of what a pod or another container needs.
+    pub(super) fn remove_any(&self, id: &str, name: &str, force: bool, volumes: bool) -> Result<()> {
+        let id = id.to_owned();
         let record = self.store.load_container(&id);
         if !force && record.as_ref().is_ok_and(|record| self.is_restarting(record).unwrap_or(false)) {
             let message = format!("cannot remove container {name}: it is restarting");

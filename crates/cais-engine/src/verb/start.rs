@@ -1,5 +1,7 @@
 //! `start`: a container that is there runs (again).
 
+use std::time::{Duration, Instant};
+
 use cais_store::RestartState;
 
 use crate::attach::{AttachStream, short};
@@ -51,6 +53,7 @@ impl Engine {
         attach: bool,
         stdin: bool,
     ) -> Result<Launched> {
+        self.start_needed(record)?;
         if record.may_run_again() {
             self.store.write_restart(&record.id, &RestartState::default())?;
         }
@@ -64,6 +67,35 @@ impl Engine {
             .inspect_err(|error| self.record_failed_start(&record.id, error, before))?;
         self.tell_start(record);
         Ok(launched)
+    }
+
+    /// Starts what a container needs and may ask for: what it requires, and what holds the namespaces of its pod. Another
+    /// container whose namespaces it shares is not started, as in Docker.
+    pub(crate) fn start_needed(&self, record: &ContainerRecord) -> Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let infra = match &record.pod {
+            Some(pod) => self.store.load_pod(pod)?.infra.filter(|infra| *infra != record.id),
+            None => None,
+        };
+        for id in record.requires.iter().chain(&infra) {
+            if self.running_pid(id).is_ok() {
+                continue;
+            }
+            self.start(id, false, false).map_err(|error| {
+                let message = format!("start container {}, which this one needs", short(id));
+                Error::caused(error.kind, message, error)
+            })?;
+            // Somebody else may be just about to start it.
+            let limit = Instant::now() + PATIENCE;
+            while self.running_pid(id).is_err() && self.is_being_started(id)? && Instant::now() < limit {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+        Ok(())
+    }
+
+    fn is_being_started(&self, id: &str) -> Result<bool> {
+        Ok(self.store.is_running(id)? && self.store.read_exit(id)?.is_none())
     }
 
     /// The host's pid of a running container's init.

@@ -40,6 +40,11 @@ pub(super) fn apply(args: &ContainerArgs, caller: &Caller<'_>, request: &mut Con
         request.annotations.insert(key, value);
     }
     request.namespaces = namespaces(flags)?;
+    request.requires.clone_from(&flags.requires);
+    request.pod = match &flags.pod_id_file {
+        Some(path) => Some(first_line(caller, path)?),
+        None => flags.pod.clone().filter(|pod| !pod.is_empty()),
+    };
     conflicts(args, request)?;
     request.env = environment(flags, caller, std::mem::take(&mut request.env))?;
     request.ignore_image_env = flags.unsetenv_all;
@@ -81,6 +86,12 @@ pub(super) fn platform(flags: &LaunchArgs) -> Option<String> {
     let arch = flags.arch.as_deref().or(flags.variant.as_ref().map(|_| std::env::consts::ARCH))?;
     let variant = flags.variant.as_ref().map(|variant| format!("/{variant}")).unwrap_or_default();
     Some(format!("linux/{arch}{variant}"))
+}
+
+fn first_line(caller: &Caller<'_>, path: &str) -> Result<String> {
+    let bytes = (caller.read)(&absolute(caller.directory, path))
+        .map_err(|error| Failure::edge(format_args!("read --pod-id-file {path}"), error))?;
+    Ok(String::from_utf8_lossy(&bytes).lines().next().unwrap_or_default().trim().to_owned())
 }
 
 fn namespaces(flags: &LaunchArgs) -> Result<NamespaceRequest> {

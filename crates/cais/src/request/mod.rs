@@ -10,6 +10,7 @@ mod limits;
 mod log;
 mod mount;
 mod network;
+mod pod;
 mod port;
 mod security;
 
@@ -23,6 +24,7 @@ use cais_oci::Platform;
 pub use env::environment;
 pub(crate) use env::key_value;
 pub use lifecycle::restart_policy;
+pub use pod::pod;
 
 use crate::container_args::ContainerArgs;
 use crate::failure::Failure;

@@ -30,6 +30,7 @@ fn candidates(engine: &Engine, kind: Kind) -> Result<Vec<Candidate>, Failure> {
     let noun = match kind {
         Kind::Image => Noun::Image,
         Kind::Volume => Noun::Volume,
+        Kind::Pod => Noun::Pod,
         Kind::Container | Kind::Running | Kind::Stopped => {
             let running = engine.containers(kind != Kind::Running)?.into_iter();
             return Ok(running

@@ -178,7 +178,7 @@ fn look(engine: &Engine, name: &str, size: bool, kinds: &[Kind]) -> Result<Value
 }
 
 /// Docker indents by four blanks.
-fn pretty(document: &Value) -> String {
+pub(super) fn pretty(document: &Value) -> String {
     let mut bytes = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
     // Writing JSON values into memory cannot fail.

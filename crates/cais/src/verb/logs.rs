@@ -5,7 +5,11 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write, stderr, stdout};
 use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError};
 
+use cais_engine::ContainerRecord;
 use cais_engine::verb::{LogLine, LogOptions};
 use cais_engine::view::Stream;
 use clap::Args;
@@ -42,6 +46,27 @@ struct LogsArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: LogsArgs = parse(door.spec, argv)?;
+    let options = options(&args)?;
+    let mut writer = LogWriter::new(&args, args.follow)?;
+    let mut result = Ok(());
+    door.engine()?.logs(&args.container, options, &mut |line| {
+        result = writer.write(&line);
+        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    unless_broken(result.and_then(|()| writer.flush()))
+}
+
+/// A reader that went away is no failure.
+fn unless_broken(result: io::Result<()>) -> Outcome {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::edge("write to standard output", error))
+        }
+        _ => Ok(0),
+    }
+}
+
+fn options(args: &LogsArgs) -> Result<LogOptions, Failure> {
     let (now, zone) = (Timestamp::now(), TimeZone::system());
     let instant = |flag: &str, text: &Option<String>| match text {
         None => Ok(None),
@@ -50,35 +75,81 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
             Err(reason) => Err(Failure::usage(format!("--{flag}: {reason}"))),
         },
     };
-    let options = LogOptions {
+    Ok(LogOptions {
         follow: args.follow,
         since: instant("since", &args.since)?,
         until: instant("until", &args.until)?,
         tail: parse_tail(&args.tail)?,
+    })
+}
+
+#[derive(Debug, Args)]
+struct PodLogsArgs {
+    /// Only this container of the pod.
+    #[arg(short = 'c', long = "container", value_name = "CONTAINER")]
+    only: Option<String>,
+    /// Begin lines with the names of the containers instead of their ids.
+    #[arg(long)]
+    names: bool,
+    #[command(flatten)]
+    logs: LogsArgs,
+}
+
+/// The same of all containers of a pod, each line begun with the short id of its container.
+pub(super) fn pod(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: PodLogsArgs = parse(door.spec, argv)?;
+    let options = options(&args.logs)?;
+    let engine = door.engine()?;
+    let pod = engine.pod(&args.logs.container)?;
+    let only =
+        args.only.as_deref().map(|name| engine.container(name)).transpose()?.map(|view| view.record.id);
+    let wanted = pod.containers.iter().map(|view| &view.record).filter(|record| match &only {
+        Some(only) => record.id == *only,
+        None => !record.infra,
+    });
+    let wanted: Vec<_> = wanted.collect();
+    if wanted.is_empty() {
+        return Err(Failure::usage(format!("no such container in pod {}", pod.record.name)));
+    }
+    let writer = Mutex::new(LogWriter::new(&args.logs, true)?);
+    let show = |record: &ContainerRecord| -> Outcome {
+        let name = if args.names { record.name.clone() } else { record.id.chars().take(12).collect() };
+        let head = if only.is_some() { String::new() } else { format!("{name} ") };
+        let mut result = Ok(());
+        engine.logs(&record.id, options.clone(), &mut |line| {
+            let data = [head.as_bytes(), line.data].concat();
+            // Nobody panics with the lock in hand.
+            let mut writer = writer.lock().unwrap_or_else(PoisonError::into_inner);
+            result = writer.write(&LogLine { data: &data, partial: false, ..line });
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        unless_broken(result)
     };
-    let open = |fd: io::Result<std::os::fd::OwnedFd>| {
-        fd.map(File::from).map_err(|error| Failure::edge("open standard output", error))
-    };
-    use std::os::fd::AsFd;
-    let mut writer = LogWriter {
-        out: BufWriter::with_capacity(64 << 10, open(stdout().as_fd().try_clone_to_owned())?),
-        err: BufWriter::new(open(stderr().as_fd().try_clone_to_owned())?),
-        timestamps: args.timestamps,
-        details: args.details,
-        eager: args.follow,
-        last: None,
-        mid_line: [false; 2],
-    };
-    let mut result = Ok(());
-    door.engine()?.logs(&args.container, options, &mut |line| {
-        result = writer.write(&line);
-        if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    match result.and_then(|()| writer.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::edge("write to standard output", error))
-        }
-        _ => Ok(0),
+    if !args.logs.follow {
+        return wanted.into_iter().try_fold(0, |_, record| show(record));
+    }
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = wanted.into_iter().map(|record| scope.spawn(move || show(record))).collect();
+        let ends = threads.into_iter().map(|one| one.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        let ends: Vec<Outcome> = ends.collect();
+        ends.into_iter().find(Result::is_err).unwrap_or(Ok(0))
+    })
+}
+
+impl LogWriter<BufWriter<File>, BufWriter<File>> {
+    fn new(args: &LogsArgs, eager: bool) -> Result<Self, Failure> {
+        let open = |fd: io::Result<std::os::fd::OwnedFd>| {
+            fd.map(File::from).map_err(|error| Failure::edge("open standard output", error))
+        };
+        Ok(LogWriter {
+            out: BufWriter::with_capacity(64 << 10, open(stdout().as_fd().try_clone_to_owned())?),
+            err: BufWriter::new(open(stderr().as_fd().try_clone_to_owned())?),
+            timestamps: args.timestamps,
+            details: args.details,
+            eager,
+            last: None,
+            mid_line: [false; 2],
+        })
     }
 }
 

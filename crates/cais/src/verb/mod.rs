@@ -26,6 +26,7 @@ mod load;
 mod logs;
 mod man;
 mod pause;
+mod pod;
 mod port;
 mod prune;
 mod ps;

@@ -154,7 +154,7 @@ fn filter(texts: &[String], known: &[&str]) -> Result<(PruneFilter, Filters), Fa
 }
 
 /// Asks; whoever does not say yes is not told off, as in docker.
-fn agreed(warning: &str) -> Result<bool, Failure> {
+pub(super) fn agreed(warning: &str) -> Result<bool, Failure> {
     print_stdout(&format!("{warning}Are you sure you want to continue? [y/N] "))?;
     let mut answer = String::new();
     stdin().lock().read_line(&mut answer).map_err(|error| Failure::edge("read the answer", error))?;

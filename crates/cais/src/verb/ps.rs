@@ -1,5 +1,6 @@
 //! `ps`: the list of containers.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::container_filter::container_filter;
-use crate::container_row::{COLUMNS, Sizes, TABLE_WITH_SIZE, row};
+use crate::container_row::{COLUMNS, POD_COLUMNS, Sizes, TABLE_WITH_SIZE, add_pod, row};
 use crate::docker_config;
 use crate::door::{Door, print_stdout};
 use crate::failure::Outcome;
@@ -34,6 +35,9 @@ struct PsArgs {
     /// Do not shorten.
     #[arg(long)]
     no_trunc: bool,
+    /// Show the pods that containers are in.
+    #[arg(short, long)]
+    pod: bool,
     /// Show ids only.
     #[arg(short, long)]
     quiet: bool,
@@ -45,13 +49,19 @@ struct PsArgs {
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: PsArgs = parse(door.spec, argv)?;
     let configured = docker_config::text(door, "psFormat");
-    let usual = if args.size { Some(TABLE_WITH_SIZE) } else { configured.as_deref() };
+    let usual = match (args.size, args.pod) {
+        (false, false) => configured,
+        (true, pod) => Some(format!("{TABLE_WITH_SIZE}{}", if pod { POD_COLUMNS } else { "" })),
+        (false, true) => Some(format!("table {}{POD_COLUMNS}", COLUMNS.table)),
+    };
+    let special = args.size || args.pod;
     let format = Format::choose(
         &COLUMNS,
         args.quiet,
-        args.format.as_deref().filter(|f| *f != "table" || !args.size),
-        usual,
+        args.format.as_deref().filter(|f| *f != "table" || !special),
+        usual.as_deref(),
     )?;
+    let with_pod = args.pod || format.reads("Pod") || format.reads("PodName");
     let format = if args.no_trunc { format.whole() } else { format };
     let engine = door.engine()?;
     let filter = container_filter(&args.filter, engine)?;
@@ -62,6 +72,10 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     views.truncate(limit.unwrap_or(usize::MAX));
     let (now, zone) = (Timestamp::now(), TimeZone::system());
     let with_size = args.size || format.reads("Size");
+    let pods: BTreeMap<String, String> = match with_pod {
+        true => engine.pod_records()?.into_iter().map(|pod| (pod.id, pod.name)).collect(),
+        false => BTreeMap::new(),
+    };
     let mut rows = Vec::with_capacity(views.len());
     for view in &views {
         let sizes = if with_size {
@@ -70,7 +84,12 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         } else {
             None
         };
-        rows.push(row(view, !args.no_trunc, sizes, now, &zone));
+        let mut row = row(view, !args.no_trunc, sizes, now, &zone);
+        if with_pod {
+            let name = view.record.pod.as_ref().and_then(|id| pods.get(id));
+            add_pod(&mut row, view, !args.no_trunc, name.map(String::as_str));
+        }
+        rows.push(row);
     }
     print_stdout(&format.render(&COLUMNS, &rows)?)?;
     Ok(0)

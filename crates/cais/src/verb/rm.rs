@@ -14,6 +14,9 @@ use crate::parse::parse;
 struct RmArgs {
     #[command(flatten)]
     chosen: Chosen,
+    /// Also remove the containers that depend on them.
+    #[arg(long)]
+    depend: bool,
     /// Containers for which this holds (the filters of ps).
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
@@ -51,6 +54,9 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
 }
 
 fn remove(engine: &Engine, name: &str, args: &RmArgs) -> cais_engine::Result<()> {
+    if args.depend {
+        return engine.remove_with_dependents(name, args.force, args.volumes);
+    }
     let Some(seconds) = args.time else { return engine.remove(name, args.force, args.volumes) };
     let id = engine.container(name)?.record.id;
     engine.stop(&id, Some(seconds), None)?;

@@ -54,6 +54,33 @@ struct StatsArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: StatsArgs = parse(door.spec, argv)?;
+    let named = match args.latest || !args.containers.is_empty() {
+        true => {
+            let chosen = Chosen { latest: args.latest, ..Chosen::default() };
+            Some(chosen.names(door, &args.containers, &[], |_| false)?)
+        }
+        false => None,
+    };
+    show(door, &args, named)
+}
+
+/// The same of the containers of pods; of all pods that run when none is named.
+pub(super) fn pods(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: StatsArgs = parse(door.spec, argv)?;
+    let engine = door.engine()?;
+    let pods = match args.containers.is_empty() {
+        true => engine.pods()?.into_iter().take(if args.latest { 1 } else { usize::MAX }).collect(),
+        false => {
+            args.containers.iter().map(|name| engine.pod(name)).collect::<cais_engine::Result<Vec<_>>>()?
+        }
+    };
+    let containers = pods.into_iter().flat_map(|pod| pod.containers);
+    let wanted = containers.filter(|view| args.all || view.is_alive()).map(|view| view.record.id);
+    let named = wanted.collect();
+    show(door, &StatsArgs { containers: Vec::new(), ..args }, Some(named))
+}
+
+fn show(door: &Door, args: &StatsArgs, named: Option<Vec<String>>) -> Outcome {
     let configured = docker_config::text(door, "statsFormat");
     let format = Format::choose(&COLUMNS, false, args.format.as_deref(), configured.as_deref())?;
     if args.interval == 0 {
@@ -62,13 +89,6 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     if args.all && !args.containers.is_empty() {
         return Err(Failure::usage("conflicting options: use names or --all"));
     }
-    let named = match args.latest || !args.containers.is_empty() {
-        true => {
-            let chosen = Chosen { latest: args.latest, ..Chosen::default() };
-            Some(chosen.names(door, &args.containers, &[], |_| false)?)
-        }
-        false => None,
-    };
     let engine = door.engine()?;
     let mut samples =
         Samples { engine, named, all: args.all, truncate: !args.no_trunc, last: BTreeMap::new() };

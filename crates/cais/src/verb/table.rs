@@ -1,13 +1,19 @@
 //! All commands.
 
+mod hidden;
+mod pods;
+
+pub use hidden::HIDDEN;
+use pods::PODS;
+
 use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, boot, cleanup, commit, complete, completion, container_clone, container_exists, cp, create,
-    debug, diff, events, exec, export, healthcheck, history, images, import, info, inspect, kill, load, logs,
-    man, pause, port, prune, ps, pull, rename, restart, rm, rmi, run, start, stats, stop, system_check,
-    system_df, tag, top, update, version, volume, wait, why,
+    attach, boot, commit, completion, container_clone, container_exists, cp, create, debug, diff, events,
+    exec, export, healthcheck, history, images, import, info, inspect, kill, load, logs, pause, port, prune,
+    ps, pull, rename, restart, rm, rmi, run, start, stats, stop, system_check, system_df, tag, top, update,
+    version, volume, wait, why,
 };
 
 /// What most commands are like.
@@ -26,7 +32,20 @@ const PLAIN: Spec = Spec {
 const READER: Spec = Spec { needs_ids: false, ..PLAIN };
 
 /// The commands, in the order in which management commands list them.
-pub static COMMANDS: &[Spec] = &[
+pub static COMMANDS: &[Spec] = &ALL;
+static ALL: [Spec; MOST.len() + PODS.len()] = joined(MOST, PODS);
+
+const fn joined<const N: usize>(first: &[Spec], second: &[Spec]) -> [Spec; N] {
+    let mut all = [PLAIN; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
+const MOST: &[Spec] = &[
     Spec {
         names: &["run", "container run"],
         usage: "[OPTIONS] IMAGE [COMMAND] [ARG...]",
@@ -469,24 +488,3 @@ pub static COMMANDS: &[Spec] = &[
         ..PLAIN
     },
 ];
-
-/// Called by the monitor of a container; not for people.
-pub static CLEANUP: Spec = Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN };
-static AGAIN: Spec = Spec { names: &["__again"], main: cleanup::again, ..PLAIN };
-static COMPRESS: Spec = Spec { names: &["__compress"], main: cleanup::compress, ..PLAIN };
-static PROBE: Spec = Spec { names: &["__probe"], main: cleanup::probe, ..PLAIN };
-
-/// What a shell's completion asks; not for people.
-static COMPLETE: Spec = Spec { names: &["__complete"], main: complete::main, ..READER };
-
-/// Manual pages, for packagers.
-static MAN: Spec = Spec {
-    names: &["man"],
-    usage: "[--dir DIR] [COMMAND]",
-    about: "Print manual pages, or write all of them into a directory",
-    main: man::main,
-    ..READER
-};
-
-/// Commands that the help does not list.
-pub static HIDDEN: [&Spec; 6] = [&CLEANUP, &AGAIN, &PROBE, &COMPRESS, &COMPLETE, &MAN];

@@ -37,11 +37,34 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     };
     let columns = columns(words)?;
     let name = chosen::one(door, args.latest, typed)?;
+    show(door.engine()?, &columns, &[name])
+}
+
+/// The same of all containers of a pod that run.
+pub(super) fn pod(door: &Door, argv: Vec<OsString>) -> Outcome {
+    let args: TopArgs = parse(door.spec, argv)?;
     let engine = door.engine()?;
-    let processes = engine.top(&name)?;
-    let machine = machine(engine, &name, &processes)?;
+    let (pod, words) = match args.words.as_slice() {
+        words if args.latest => (engine.pods()?.into_iter().next(), words),
+        [pod, words @ ..] => (Some(engine.pod(pod)?), words),
+        [] => (None, &[][..]),
+    };
+    let pod = pod.ok_or_else(|| chosen::missing(door))?;
+    let running = pod.containers.into_iter().filter(|view| view.is_alive());
+    let ids: Vec<String> = running.map(|view| view.record.id).collect();
+    if ids.is_empty() {
+        return Err(Failure::usage(format!("pod {} has no container that runs", pod.record.name)));
+    }
+    show(engine, &columns(words)?, &ids)
+}
+
+fn show(engine: &Engine, columns: &[Column], names: &[String]) -> Outcome {
     let mut lines = vec![columns.iter().map(|column| column.title.as_str()).collect::<Vec<_>>().join("\t")];
-    lines.extend(processes.iter().map(|process| row(&columns, process, &machine)));
+    for name in names {
+        let processes = engine.top(name)?;
+        let machine = machine(engine, name, &processes)?;
+        lines.extend(processes.iter().map(|process| row(columns, process, &machine)));
+    }
     print_stdout(&table::layout_at_least(CELL_MIN, &lines))?;
     Ok(0)
 }

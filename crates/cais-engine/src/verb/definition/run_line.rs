@@ -86,6 +86,8 @@ fn names_and_network(line: &mut Line, record: &ContainerRecord) {
     line.value("--hostname", request.hostname.as_ref());
     line.value("--domainname", request.domainname.as_ref());
     line.value("--network", network(&request.network));
+    line.value("--pod", request.pod.as_ref());
+    line.values("--requires", &request.requires);
     for (flag, value) in namespace_flags(&request.namespaces) {
         line.value(flag, value);
     }
