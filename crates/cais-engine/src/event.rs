@@ -104,16 +104,9 @@ impl Engine {
         if exit.started.is_empty() || !self.store.claim_end(&record.id) {
             return;
         }
-        if exit.oom_killed {
-            let oom = crate::oom::find(record);
-            // Shown beside the exit record; without it only that there was a kill.
-            let _ = self.store.write_oom(&record.id, &oom);
-            let limit = oom.limit_bytes.map(|limit| limit.to_string()).unwrap_or_default();
-            let pid = oom.victim_pid.to_string();
-            let known = [("limit", limit.as_str()), ("victim", &oom.victim), ("victimPid", &pid)];
-            let known: Vec<_> =
-                known.into_iter().filter(|(_, value)| !value.is_empty() && *value != "0").collect();
-            self.tell_container(record, "oom", &known);
+        let told = self.store.read_oom(&record.id).ok().flatten().filter(|oom| oom.at >= exit.started);
+        if exit.oom_kills > told.map_or(0, |oom| oom.kills) {
+            self.tell_oom_kill(record, exit.oom_kills);
         }
         let code = exit.code.to_string();
         let seconds = ran_ms(&exit) / 1000;

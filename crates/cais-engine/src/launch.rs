@@ -260,6 +260,7 @@ impl Engine {
         let namespaces = joined.namespaces(record, netns);
         let group = parts.group.as_ref();
         let oom_fd = fds.maybe(group.and_then(Group::oom_counter));
+        let oom_control_fd = fds.maybe(group.and_then(Group::oom_control));
         let cgroup_fd = fds.maybe(group.and_then(Group::directory));
         let join: Vec<i32> = group.map(|g| g.tasks().map(|fd| fds.add(fd)).collect()).unwrap_or_default();
         for holder in &parts.holders {
@@ -271,7 +272,7 @@ impl Engine {
             plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
         let program = join_strings(self.program(&record.id));
         let environment = join_strings(self.environment());
-        let probes = record.health.as_ref().map(health::Times::of).unwrap_or_default();
+        let probes = health::Times::of_record(record);
         let setup = Setup {
             clone_flags: planned.clone_flags,
             join_pid_fd: match namespaces.pid {
@@ -285,6 +286,8 @@ impl Engine {
             listen_fd,
             exit_dir_fd,
             oom_fd,
+            oom_polls: oom_fd >= 0 && group.is_some_and(Group::is_unified),
+            oom_control_fd,
             tty: record.request.tty,
             stdin: record.request.interactive,
             attached: taking.attach,

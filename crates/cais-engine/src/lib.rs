@@ -11,6 +11,7 @@ mod event;
 mod health;
 mod hello;
 mod journal;
+mod kernel_log;
 mod launch;
 mod limits;
 mod log_sink;

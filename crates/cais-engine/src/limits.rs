@@ -25,6 +25,8 @@ pub(crate) struct Group {
     cgroup: Cgroup,
     join: Join,
     oom: Option<OwnedFd>,
+    /// cgroup v1, where memory is limited: by which kills are told at once.
+    oom_control: Option<OwnedFd>,
 }
 
 impl Group {
@@ -36,7 +38,11 @@ impl Group {
     ) -> Result<Option<Group>> {
         let resources = resources(record)?;
         match Cgroup::create(engine.layout()?, Group::place(engine, &record.id), &resources, warnings) {
-            Ok(cgroup) => Group::ready(cgroup, &record.id).map(Some),
+            Ok(cgroup) => {
+                let limited = record.request.resources.memory_bytes.is_some_and(|bytes| bytes > 0);
+                let oom_control = if limited { cgroup.oom_control() } else { None };
+                Ok(Some(Group { oom_control, ..Group::ready(cgroup, &record.id)? }))
+            }
             Err(CgroupError::NotDelegated { .. }) => {
                 if asks_for_limits(&record.request.resources) {
                     warnings.push(NOT_APPLIED.to_owned());
@@ -91,7 +97,7 @@ impl Group {
     fn ready(cgroup: Cgroup, id: &str) -> Result<Group> {
         let join = cgroup.open_join().map_err(failed("open", id))?;
         let oom = cgroup.oom_counter();
-        Ok(Group { cgroup, join, oom })
+        Ok(Group { cgroup, join, oom, oom_control: None })
     }
 
     /// Its processes stand still.
@@ -102,6 +108,16 @@ impl Group {
     /// The file that counts kills for memory.
     pub(crate) fn oom_counter(&self) -> Option<BorrowedFd<'_>> {
         self.oom.as_ref().map(AsFd::as_fd)
+    }
+
+    /// See [`Cgroup::oom_control`].
+    pub(crate) fn oom_control(&self) -> Option<BorrowedFd<'_>> {
+        self.oom_control.as_ref().map(AsFd::as_fd)
+    }
+
+    /// All controllers are in one hierarchy: the counter can be polled.
+    pub(crate) fn is_unified(&self) -> bool {
+        self.cgroup.is_unified()
     }
 
     /// cgroup v2: the directory to clone into.

@@ -1,37 +1,70 @@
-//! Whom the kernel killed for memory in a container, from the kernel's log: `/dev/kmsg`, one record for each read(2).
-//!
-//! The log is a ring, and an ordinary user may not be allowed to read it: then the victim is not known.
+//! Kills for memory in a container: told when the monitor hears of them, or at the end of the run. Whom the kernel killed
+//! it says in its log; where that cannot be read the victim is not known.
 
-use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{Read, Seek};
+use std::time::{Duration, Instant};
 
-use crate::{ContainerRecord, OomRecord};
+use jiff::Timestamp;
 
-/// Records are shorter.
-const RECORD_BYTES: usize = 8 << 10;
+use crate::kernel_log;
+use crate::limits::Group;
+use crate::{ContainerRecord, Engine, OomRecord, Result};
 
-/// What is known of a kill for memory in this container.
-pub(crate) fn find(record: &ContainerRecord) -> OomRecord {
-    let limit_bytes = record.request.resources.memory_bytes.filter(|limit| *limit > 0);
-    let (victim, victim_pid) = last_victim(&record.id).unwrap_or_default();
-    OomRecord { victim, victim_pid, limit_bytes }
+/// With cgroup v1 the kernel says that memory has run out before it kills.
+const KILL_PATIENCE: Duration = Duration::from_millis(500);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+impl Engine {
+    /// Called by the monitor of a running container when the kernel has killed in it for memory, or is about to: tells it.
+    ///
+    /// # Errors
+    /// When there is no such container.
+    pub fn out_of_memory(&self, id: &str) -> Result<()> {
+        let record = self.store.load_container(id)?;
+        let Some(run) = self.store.read_facts(id)?.map(|facts| facts.started) else { return Ok(()) };
+        let told = self.store.read_oom(id)?.filter(|oom| oom.at >= run).map_or(0, |oom| oom.kills);
+        let counter =
+            Group::presume(self, id)?.and_then(|group| group.oom_counter()).map(std::fs::File::from);
+        let Some(mut counter) = counter else { return Ok(()) };
+        let limit = Instant::now() + KILL_PATIENCE;
+        let mut kills = count(&mut counter);
+        while kills <= told && !record.request.resources.oom_kill_disable && Instant::now() < limit {
+            std::thread::sleep(LOOK_EVERY);
+            kills = count(&mut counter);
+        }
+        // One that may not be killed is told, too; a group that is going away is not.
+        if kills > told || record.request.resources.oom_kill_disable {
+            self.tell_oom_kill(&record, kills);
+        }
+        Ok(())
+    }
+
+    /// Tells of a kill, and writes it down for who shows the container.
+    pub(crate) fn tell_oom_kill(&self, record: &ContainerRecord, kills: u64) {
+        let oom = OomRecord { kills, at: format!("{:.9}", Timestamp::now()), ..find(record) };
+        // Without it only that there was a kill is known.
+        let _ = self.store.write_oom(&record.id, &oom);
+        let limit = oom.limit_bytes.map(|limit| limit.to_string()).unwrap_or_default();
+        let pid = oom.victim_pid.to_string();
+        let known = [("limit", limit.as_str()), ("victim", &oom.victim), ("victimPid", &pid)];
+        let known: Vec<_> =
+            known.into_iter().filter(|(_, value)| !value.is_empty() && *value != "0").collect();
+        self.tell_container(record, "oom", &known);
+    }
 }
 
-fn last_victim(id: &str) -> Option<(String, i32)> {
-    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    let mut log = std::fs::OpenOptions::new().read(true).custom_flags(flags).open("/dev/kmsg").ok()?;
-    let mut record = vec![0; RECORD_BYTES];
-    let mut found = None;
-    loop {
-        match log.read(&mut record) {
-            Ok(0) => return found,
-            Ok(length) => found = victim(&String::from_utf8_lossy(&record[..length]), id).or(found),
-            // EPIPE: what was to be read next was overwritten; the log goes on behind it.
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return found,
-        }
-    }
+/// Kills that the kernel has counted.
+fn count(counter: &mut std::fs::File) -> u64 {
+    let mut text = Vec::new();
+    let read = counter.rewind().and_then(|()| counter.read_to_end(&mut text));
+    read.map_or(0, |_| cais_plan::oom::kills(&text))
+}
+
+/// What is known of a kill for memory in this container.
+fn find(record: &ContainerRecord) -> OomRecord {
+    let limit_bytes = record.request.resources.memory_bytes.filter(|limit| *limit > 0);
+    let (victim, victim_pid) = kernel_log::last(|line| victim(line, &record.id)).unwrap_or_default();
+    OomRecord { victim, victim_pid, limit_bytes, ..OomRecord::default() }
 }
 
 /// Name and pid in the kernel's line (Linux ≥ 5.0) about a cgroup of this container.

@@ -106,7 +106,14 @@ impl Engine {
             _ => 128,
         };
         let before = before.unwrap_or_default();
-        let exit = ExitRecord { code, signal: 0, oom_killed: false, error: error.message.clone(), ..before };
+        let exit = ExitRecord {
+            code,
+            signal: 0,
+            oom_killed: false,
+            oom_kills: 0,
+            error: error.message.clone(),
+            ..before
+        };
         // The error itself is what the caller hears.
         let _ = self.store.write_exit(id, &exit);
     }

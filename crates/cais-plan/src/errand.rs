@@ -16,5 +16,8 @@ pub const PROBE: &CStr = c"__probe";
 /// Compress a full file of the log: from the standard input to the standard output.
 pub const COMPRESS: &CStr = c"__compress";
 
+/// The kernel has killed for memory, or is about to; the container runs on.
+pub const OOM: &CStr = c"__oom";
+
 /// Exit status of [`PROBE`]: the container is still starting.
 pub const PROBE_STARTING: i32 = 3;

@@ -13,6 +13,7 @@ extern crate alloc;
 
 pub mod errand;
 pub mod field;
+pub mod oom;
 pub mod passwd;
 pub mod setup;
 pub mod step;

@@ -56,6 +56,10 @@ struct Setup {
     exit_dir_fd: i32,
     /// File whose line `oom_kill N` counts kills for memory, or -1.
     oom_fd: i32,
+    /// A poll of it tells of a kill (cgroup v2).
+    oom_polls: bool,
+    /// `cgroup.event_control` of its group (cgroup v1), by which the shim is told of a kill, or -1.
+    oom_control_fd: i32,
     /// The child gets a pseudo terminal, whose master comes back over a socket.
     tty: bool,
     /// The child's standard input is a pipe that clients feed; else /dev/null.
@@ -110,6 +114,8 @@ impl Setup<'_> {
         log_journal: Bytes(&[]),
         exit_dir_fd: -1,
         oom_fd: -1,
+        oom_polls: false,
+        oom_control_fd: -1,
         tty: false,
         stdin: false,
         attached: false,

@@ -35,6 +35,9 @@ pub const DONE: u8 = b'D';
 pub const AGAIN: u8 = b'R';
 /// Send [`EXITED`] when the command has ended, nothing else.
 pub const WAIT: u8 = b'T';
+/// The health is probed at other times from now on. Payload, 8 bytes each: milliseconds between probes, the same before the
+/// first success, and until the next; the first 0 = never.
+pub const PROBES: u8 = b'H';
 
 /// The clone is made: to the runtime. Payload: pid in the runtime's namespace; a pidfd goes along.
 pub const CLONED: u8 = b'P';

@@ -69,6 +69,7 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
             setup.log_dir_fd,
             setup.exit_dir_fd,
             setup.oom_fd,
+            setup.oom_control_fd,
             setup.cgroup_fd,
             own_pid_namespace,
             PLAN_FD,

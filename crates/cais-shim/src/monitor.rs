@@ -9,10 +9,12 @@ use cais_plan::wire::{self, PACKET_BYTES};
 use cais_plan::{Plan, Setup};
 
 use crate::aftermath::Aftermath;
+use crate::client::{Client, NOBODY};
 use crate::init;
 use crate::input::Input;
 use crate::launch::{Launched, launch};
 use crate::log::{self, Log};
+use crate::oom::{self, Oom};
 use crate::probe::Probe;
 use crate::report;
 use crate::sys::{self, POLLIN, POLLOUT, PollFd};
@@ -22,36 +24,9 @@ const CLIENTS: usize = 24;
 /// Bytes of one piece of output.
 const PIECE: usize = PACKET_BYTES - 1;
 /// Descriptors in the poll before those of the clients.
-const FIXED: usize = 8;
+const FIXED: usize = 9;
 /// After the end a client other than the owner has this long to take what is left.
 const PATIENCE_MS: i32 = 5000;
-
-#[derive(Clone, Copy)]
-struct Client {
-    fd: i32,
-    /// Gets output.
-    attached: bool,
-    /// Gives input.
-    stdin: bool,
-    /// Started the container: the input may end with it.
-    starter: bool,
-    /// Does what comes after the exit.
-    owner: bool,
-    /// Wants to hear of the exit.
-    waits: bool,
-    /// Has to be told of the exit as soon as its socket takes it.
-    exit_due: bool,
-}
-
-const NOBODY: Client = Client {
-    fd: -1,
-    attached: false,
-    stdin: false,
-    starter: false,
-    owner: false,
-    waits: false,
-    exit_due: false,
-};
 
 /// One of the command's outputs, with the piece that is on its way to the clients.
 struct Output {
@@ -77,6 +52,7 @@ struct Monitor<'a> {
     reported: bool,
     aftermath: Aftermath<'a>,
     probe: Probe<'a>,
+    oom: Oom<'a>,
 }
 
 /// Launches the plan and stays until everything is told; returns the shim's exit status.
@@ -132,6 +108,7 @@ impl<'a> Monitor<'a> {
             reported: false,
             aftermath: Aftermath::new(setup),
             probe: Probe::new(setup),
+            oom: Oom::new(setup),
         };
         if setup.owner_fd >= 0 {
             monitor.clients[0] = Client {
@@ -181,6 +158,9 @@ impl<'a> Monitor<'a> {
             }
             if fds[4].revents != 0 {
                 self.feed();
+            }
+            if fds[8].revents != 0 {
+                self.oom.heard(self.status.is_some());
             }
             if self.status.is_some() && !self.reported {
                 self.drain();
@@ -236,6 +216,7 @@ impl<'a> Monitor<'a> {
             fds[6].fd = self.probe.pidfd();
         }
         fds[7].fd = self.log.pidfd();
+        fds[8] = self.oom.poll(self.status.is_some());
         let pending = self.outputs[0].pending | self.outputs[1].pending;
         for (index, client) in self.clients.iter().enumerate() {
             let fd = &mut fds[FIXED + index];
@@ -339,6 +320,8 @@ impl<'a> Monitor<'a> {
     fn obey(&mut self, index: usize, kind: u8, payload: &[u8]) {
         let word =
             |at: usize| payload.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
+        let long =
+            |at: usize| payload.get(at..at + 8).and_then(|b| b.try_into().ok()).map_or(0, u64::from_ne_bytes);
         match kind {
             wire::ATTACH => {
                 self.clients[index].attached = true;
@@ -366,6 +349,7 @@ impl<'a> Monitor<'a> {
                 self.aftermath.cancel();
                 self.clients[index].owner = false;
             }
+            wire::PROBES => self.probe.retime([long(0), long(8), long(16)]),
             wire::AGAIN if self.reported => self.aftermath.again_in(word(0)),
             _ => {}
         }
@@ -461,9 +445,9 @@ impl<'a> Monitor<'a> {
                 self.read_output(index);
             }
         }
-        if self.outputs.iter().all(|o| o.fd < 0 && o.pending == 0) {
+        if !self.oom.is_telling() && self.outputs.iter().all(|o| o.fd < 0 && o.pending == 0) {
             self.log.stop();
-            report::write(&self.setup, self.status.unwrap_or(0), self.started_ns);
+            report::write(&self.setup, self.status.unwrap_or(0), self.started_ns, self.pid);
             self.reported = true;
             for index in 0..CLIENTS {
                 if self.clients[index].waits {
@@ -478,7 +462,7 @@ impl<'a> Monitor<'a> {
         let mut payload = [0_u8; 12];
         payload[..4].copy_from_slice(&init::exit_code(status).to_ne_bytes());
         payload[4..8].copy_from_slice(&(status & 0x7f).to_ne_bytes());
-        payload[8..].copy_from_slice(&u32::from(report::oom_killed(self.setup.oom_fd)).to_ne_bytes());
+        payload[8..].copy_from_slice(&u32::from(oom::kills(self.setup.oom_fd) > 0).to_ne_bytes());
         match sys::send_parts(self.clients[index].fd, &[wire::EXITED], &payload) {
             Ok(_) => self.clients[index].exit_due = false,
             // It still reads the last output.

@@ -22,6 +22,16 @@ impl<'a> Probe<'a> {
         Probe { setup, errand: None, next_ms }
     }
 
+    /// Probes at other times from now on: see [`cais_plan::wire::PROBES`].
+    pub fn retime(&mut self, [probe_ms, first_probe_ms, next_ms]: [u64; 3]) {
+        self.setup.probe_ms = probe_ms;
+        self.setup.first_probe_ms = first_probe_ms;
+        // One that is at work is followed by the next.
+        if self.errand.is_none() {
+            self.next_ms = (probe_ms > 0).then(|| sys::monotonic_ms() + next_ms);
+        }
+    }
+
     /// What to poll; -1 for nothing.
     #[must_use]
     pub fn pidfd(&self) -> i32 {
@@ -42,7 +52,7 @@ impl<'a> Probe<'a> {
             self.errand = None;
             let starting = status == errand::PROBE_STARTING;
             let pause = if starting { self.setup.first_probe_ms } else { self.setup.probe_ms };
-            self.next_ms = Some(sys::monotonic_ms() + pause);
+            self.next_ms = (pause > 0).then(|| sys::monotonic_ms() + pause);
         }
         if self.next_ms.is_some_and(|time| sys::monotonic_ms() >= time) {
             self.errand = Errand::start(&self.setup, errand::PROBE);

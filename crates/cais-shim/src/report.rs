@@ -1,25 +1,14 @@
-//! How the command ended: the exit record, and whether the kernel killed for memory.
+//! How the command ended: the exit record.
 
 use cais_plan::Setup;
 
 use crate::init::exit_code;
 use crate::line::Line;
-use crate::sys;
+use crate::{oom, sys};
 
-/// The cgroup counts a kill for memory.
-#[must_use]
-pub fn oom_killed(counter: i32) -> bool {
-    let mut text = [0_u8; 512];
-    let Ok(n) = sys::pread(counter, &mut text, 0) else { return false };
-    text[..n]
-        .split(|b| *b == b'\n')
-        .filter_map(|line| line.strip_prefix(b"oom_kill "))
-        .any(|count| count != b"0")
-}
-
-/// `code=0 signal=0 oom=0 started=… finished=…`, beside and renamed: never half there. A record that cannot be written
+/// `code=0 signal=0 oom=0 started=… finished=… pid=…`, beside and renamed: never half there. A record that cannot be written
 /// is none: the container then counts as lost.
-pub fn write(setup: &Setup<'_>, status: i32, started_ns: u64) {
+pub fn write(setup: &Setup<'_>, status: i32, started_ns: u64, pid: i32) {
     let dir = setup.exit_dir_fd;
     if dir < 0 {
         return;
@@ -27,9 +16,10 @@ pub fn write(setup: &Setup<'_>, status: i32, started_ns: u64) {
     let mut line = Line::new();
     line.field(b"code=", exit_code(status) as u64);
     line.field(b" signal=", (status & 0x7f) as u64);
-    line.field(b" oom=", u64::from(oom_killed(setup.oom_fd)));
+    line.field(b" oom=", oom::kills(setup.oom_fd));
     line.field(b" started=", started_ns);
     line.field(b" finished=", sys::now_ns());
+    line.field(b" pid=", pid as u64);
     line.put(b"\n");
     let (temporary, name) = (c"exit.new".to_bytes(), c"exit".to_bytes());
     let flags = sys::O_WRONLY | sys::O_CREAT | sys::O_TRUNC;

@@ -394,6 +394,7 @@ pub struct PollFd {
     pub revents: i16,
 }
 pub const POLLIN: i16 = 1;
+pub const POLLPRI: i16 = 2;
 pub const POLLOUT: i16 = 4;
 pub const POLLERR: i16 = 8;
 pub const POLLHUP: i16 = 16;
@@ -436,6 +437,10 @@ pub fn sigwait(mask: u64) -> Result<i32> {
 /// A descriptor that becomes readable when one of the signals, which must be blocked, is pending.
 pub fn signalfd(mask: u64) -> Result<i32> {
     call!(nr::SIGNALFD4, -1_isize, &raw const mask, 8, O_CLOEXEC).map(|fd| fd as i32)
+}
+/// A descriptor that becomes readable when the kernel counts an event; reading it does not wait.
+pub fn eventfd() -> Result<i32> {
+    call!(nr::EVENTFD2, 0, O_CLOEXEC | O_NONBLOCK).map(|fd| fd as i32)
 }
 
 const PROT_READ: usize = 1;

@@ -2,14 +2,13 @@
 //!
 //! Written by whoever has made a probe, under a lock of its own, and only for the run that was probed. Read without one.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Store;
 use crate::error::Result;
 use crate::files::{self, Durability, Lock, Mode};
-
-/// Probes that are kept, as in Docker.
-const KEPT: usize = 5;
 
 /// Docker's words for how a container is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,13 +62,19 @@ pub struct HealthState {
     /// Start of the run, RFC 3339.
     #[serde(rename = "run")]
     pub run: String,
+    /// When it was killed, stopped or restarted because it is unhealthy, RFC 3339; else empty.
+    #[serde(rename = "acted")]
+    pub acted: String,
+    /// Successes of the check at the start, and its failures.
+    #[serde(rename = "startup")]
+    pub startup: (u32, u32),
 }
 
 impl HealthState {
-    /// Adds a probe; the oldest goes when there are too many.
-    pub fn push(&mut self, probe: ProbeRecord) {
+    /// Adds a probe; the oldest goes when there are more than `kept`.
+    pub fn push(&mut self, probe: ProbeRecord, kept: usize) {
         self.log.push(probe);
-        let excess = self.log.len().saturating_sub(KEPT);
+        let excess = self.log.len().saturating_sub(kept);
         self.log.drain(..excess);
     }
 }
@@ -81,6 +86,14 @@ impl Store {
     /// When the file is damaged or unreadable.
     pub fn read_health(&self, id: &str) -> Result<Option<HealthState>> {
         files::read_json(&self.paths().container_health(id))
+    }
+
+    /// Writes the health of a container also into a file of its own in a directory, `ID-healthcheck.log`.
+    ///
+    /// # Errors
+    /// When the directory is not writable.
+    pub fn copy_health(&self, id: &str, state: &HealthState, directory: &Path) -> Result<()> {
+        files::write_json(&directory.join(format!("{id}-healthcheck.log")), state, Durability::Volatile)
     }
 
     /// A new run begins.

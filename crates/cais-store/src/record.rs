@@ -384,14 +384,18 @@ pub struct ContainerRecord {
     /// It holds the namespaces of its pod and executes nothing.
     #[serde(default)]
     pub infra: bool,
+    /// The image's shell for commands that are one line; empty is `/bin/sh -c`.
+    #[serde(default)]
+    pub shell: Vec<String>,
 }
 
 impl ContainerRecord {
     /// Its end need not be the last word: a policy or its health may ask for another run.
     #[must_use]
     pub fn may_run_again(&self) -> bool {
-        let health = self.health.is_some() && self.request.health.on_failure == HealthAction::Restart;
-        health || self.request.restart != RestartPolicy::No
+        let request = &self.request.health;
+        let restarts = request.on_failure == HealthAction::Restart || request.startup.check.retries > 0;
+        (self.health.is_some() && restarts) || self.request.restart != RestartPolicy::No
     }
 
     /// Ids of the containers whose namespaces it shares, each once: they run before it does.
@@ -456,33 +460,4 @@ pub struct RunFacts {
     pub ports: Vec<PublishedPort>,
     /// The run has ended and was taken down; its monitor waits for the time of the next one.
     pub restarting: bool,
-}
-
-/// Whom the kernel killed for memory; keys as `inspect` shows them. Written by who tells the end of the run.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct OomRecord {
-    /// Name of the process; empty when the kernel's log does not tell (any more).
-    pub victim: String,
-    /// Its pid as the host saw it, 0 likewise.
-    pub victim_pid: i32,
-    /// Limit of the container's memory; `None` when it had none of its own.
-    pub limit_bytes: Option<i64>,
-}
-
-/// How a run ended; written by the shim as one line of `key=value` words, see [`crate::run_state`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ExitRecord {
-    /// 0–255; 128+n after signal n.
-    pub code: i32,
-    /// Signal that ended the process, 0 when it exited.
-    pub signal: i32,
-    /// RFC 3339 with nanoseconds; empty when it never ran.
-    pub finished: String,
-    /// The kernel killed it for memory.
-    pub oom_killed: bool,
-    /// Why the command could not be started; empty when it was.
-    pub error: String,
-    /// RFC 3339 of the start of that run; empty when its command could not be started and it had never run before.
-    pub started: String,
 }

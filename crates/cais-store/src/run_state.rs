@@ -6,7 +6,7 @@
 //! as text, beside and renamed:
 //!
 //! ```text
-//! code=0 signal=0 oom=0 started=<unix ns> finished=<unix ns>    (0: it has never run)
+//! code=0 signal=0 oom=<kills> started=<unix ns> finished=<unix ns> pid=<pid>   (0: it has never run)
 //! error=<text to the end of the line>                            (only when the command could not be started)
 //! ```
 
@@ -158,7 +158,7 @@ impl Store {
     pub fn write_exit(&self, id: &str, exit: &ExitRecord) -> Result<()> {
         let ExitRecord { code, signal, .. } = exit;
         let (oom, started, finished) =
-            (u8::from(exit.oom_killed), unix_ns(&exit.started), unix_ns(&exit.finished));
+            (exit.oom_kills.max(u64::from(exit.oom_killed)), unix_ns(&exit.started), unix_ns(&exit.finished));
         // One line: the text is the engine's own sentence.
         let error = exit.error.replace('\n', " ");
         let text = format!(
@@ -261,6 +261,8 @@ fn parse_exit(bytes: &[u8]) -> Option<ExitRecord> {
         code: i32::try_from(word("code")?).ok()?,
         signal: i32::try_from(word("signal")?).ok()?,
         oom_killed: word("oom").unwrap_or_default() != 0,
+        oom_kills: u64::try_from(word("oom").unwrap_or_default()).unwrap_or_default(),
+        pid: word("pid").and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default(),
         started: rfc3339(word("started")?)?,
         finished: rfc3339(word("finished")?)?,
         error: lines.next().and_then(|line| line.strip_prefix("error=")).unwrap_or_default().to_owned(),

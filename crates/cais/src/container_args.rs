@@ -7,6 +7,7 @@
 
 use clap::Args;
 
+use crate::health_args::HealthArgs;
 use crate::launch_args::LaunchArgs;
 
 /// Everything that describes the container.
@@ -81,27 +82,8 @@ pub struct ContainerArgs {
     /// Add supplementary groups.
     #[arg(long, value_name = "GROUP")]
     pub group_add: Vec<String>,
-    /// Command that probes the container's health ("none" for no probes).
-    #[arg(long, visible_alias = "healthcheck-command", value_name = "COMMAND")]
-    pub health_cmd: Option<String>,
-    /// Time between two probes (30s).
-    #[arg(long, visible_alias = "healthcheck-interval", value_name = "TIME")]
-    pub health_interval: Option<String>,
-    /// What to do when the container is unhealthy: none, kill, restart, stop.
-    #[arg(long, value_name = "ACTION")]
-    pub health_on_failure: Option<String>,
-    /// Failed probes in a row that make it unhealthy (3).
-    #[arg(long, visible_alias = "healthcheck-retries", value_name = "NUMBER")]
-    pub health_retries: Option<i64>,
-    /// Time between two probes during the start period (5s).
-    #[arg(long, value_name = "TIME")]
-    pub health_start_interval: Option<String>,
-    /// Time after the start in which failed probes do not count.
-    #[arg(long, visible_alias = "healthcheck-start-period", value_name = "TIME")]
-    pub health_start_period: Option<String>,
-    /// Time that a probe may take (30s).
-    #[arg(long, visible_alias = "healthcheck-timeout", value_name = "TIME")]
-    pub health_timeout: Option<String>,
+    #[command(flatten)]
+    pub health: HealthArgs,
     /// Host name of the container.
     #[arg(short = 'h', long, value_name = "NAME")]
     pub hostname: Option<String>,
@@ -144,9 +126,6 @@ pub struct ContainerArgs {
     /// Network: bridge, none, host, container:ID, pasta.
     #[arg(long, alias = "net", value_name = "NETWORK")]
     pub network: Vec<String>,
-    /// No probes, whatever the image says.
-    #[arg(long)]
-    pub no_healthcheck: bool,
     /// Do not kill processes when memory runs out (cgroup v1 only).
     #[arg(long)]
     pub oom_kill_disable: bool,

@@ -379,7 +379,7 @@ pub mod tests {
         assert_eq!(field(&probed, true, "Status"), "Up About a minute (healthy)");
         let mut hungry = view(State::Exited);
         let limit_bytes = Some(64 << 20);
-        hungry.oom = Some(OomRecord { victim: "java".into(), victim_pid: 7, limit_bytes });
+        hungry.oom = Some(OomRecord { victim: "java".into(), limit_bytes, ..OomRecord::default() });
         assert_eq!(field(&hungry, true, "Status"), "Exited (3) 30 seconds ago (OOM killed java at 64MiB)");
         hungry.oom = Some(OomRecord::default());
         assert_eq!(field(&hungry, true, "Status"), "Exited (3) 30 seconds ago (OOM)");

@@ -17,6 +17,7 @@ mod door;
 mod failure;
 mod filter;
 mod fit;
+mod health_args;
 mod help;
 mod image_row;
 mod launch_args;

@@ -27,7 +27,6 @@ const fn switch(long: &'static str, reason: &'static str) -> Refused {
 const NAMESPACES: &str = "choosing another namespace of this kind is not supported yet";
 const ADDRESS: &str = "fixed addresses need user-defined networks, which are not supported yet";
 const LIMIT: &str = "this limit is not supported yet";
-const HEALTH: &str = "the health check of a container is set when it is created; create it anew";
 const POD_LIMIT: &str = "limits of a pod as a whole are not supported yet; limit its containers";
 const DEVICE_RATE: &str = "per-device limits are not supported yet";
 
@@ -48,12 +47,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("gidmap", &[], NAMESPACES),
     valued("gpus", &[], "GPUs are not supported yet"),
     valued("group-entry", &[], "the image's /etc/group is never written; mount one"),
-    valued(
-        "health-log-destination",
-        &["local", ""],
-        "probes are kept beside the container's record: see inspect",
-    ),
-    valued("health-startup-cmd", &[], "use --health-start-period and --health-start-interval"),
     valued("hostuser", &[], "the image's /etc/passwd is never written; mount one"),
     valued("init-path", &[], "the init is built in"),
     valued("io-maxbandwidth", &["0"], "this limit exists on Windows only"),
@@ -93,12 +86,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("authfile", &[], "set REGISTRY_AUTH_FILE"),
     valued("cert-dir", &[], "put certificates into /etc/containers/certs.d"),
     valued("creds", &[], "put credentials into the docker config or auth.json"),
-    valued("health-max-log-count", &[], HEALTH),
-    valued("health-max-log-size", &[], HEALTH),
-    valued("health-startup-interval", &[], HEALTH),
-    valued("health-startup-retries", &[], HEALTH),
-    valued("health-startup-success", &[], HEALTH),
-    valued("health-startup-timeout", &[], HEALTH),
     valued("hosts-file", &[], "the file is made from --add-host; --no-hosts leaves the image's"),
     valued(
         "init-ctr",
@@ -139,22 +126,7 @@ pub const UPDATE: &[Refused] = &[
     valued("device-read-iops", &[], DEVICE_RATE),
     valued("device-write-bps", &[], DEVICE_RATE),
     valued("device-write-iops", &[], DEVICE_RATE),
-    valued("health-cmd", &[], HEALTH),
-    valued("health-interval", &[], HEALTH),
-    valued("health-log-destination", &[], HEALTH),
-    valued("health-max-log-count", &[], HEALTH),
-    valued("health-max-log-size", &[], HEALTH),
-    valued("health-on-failure", &["none"], HEALTH),
-    valued("health-retries", &[], HEALTH),
-    valued("health-start-period", &[], HEALTH),
-    valued("health-startup-cmd", &[], HEALTH),
-    valued("health-startup-interval", &[], HEALTH),
-    valued("health-startup-retries", &[], HEALTH),
-    valued("health-startup-success", &[], HEALTH),
-    valued("health-startup-timeout", &[], HEALTH),
-    valued("health-timeout", &[], HEALTH),
     valued("kernel-memory", &["0"], "the kernel has no such limit any more"),
-    switch("no-healthcheck", HEALTH),
 ];
 
 /// Of `container clone`.

@@ -234,6 +234,9 @@ fn config(record: &ContainerRecord) -> Value {
     if let Some(seconds) = request.stop_timeout_secs {
         config["StopTimeout"] = json!(seconds);
     }
+    if !record.shell.is_empty() {
+        config["Shell"] = json!(record.shell);
+    }
     config
 }
 
@@ -309,8 +312,8 @@ mod tests {
             signal: 9,
             finished: "2026-11-20T10:00:02.000000000Z".into(),
             oom_killed: true,
-            error: String::new(),
             started: run.started.clone(),
+            ..ExitRecord::default()
         };
         let alive = matches!(state, State::Running | State::Paused);
         ContainerView {

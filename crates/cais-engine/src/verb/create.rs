@@ -274,6 +274,7 @@ impl Engine {
             network,
             hostname,
             health,
+            shell: config.shell.clone(),
             id,
             namespaces,
             requires: self.required(&request)?,

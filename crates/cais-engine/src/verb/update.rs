@@ -1,8 +1,12 @@
 //! `update`: other limits and variables for a container that is there; limits reach a running one at once.
 
 use crate::attach::short;
+use crate::health;
 use crate::limits::{self, Group, NOT_APPLIED};
-use crate::{ContainerRecord, Engine, Error, ErrorKind, ResourceRequest, RestartPolicy, Result};
+use crate::{
+    ContainerRecord, Engine, Error, ErrorKind, HealthAction, HealthRequest, ResourceRequest, RestartPolicy,
+    Result,
+};
 
 /// What is to be different; what is not said stays.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +19,10 @@ pub struct ContainerUpdate {
     pub unset_env: Vec<String>,
     /// Whether it runs again when it has ended; also of a run that is going on.
     pub restart: Option<RestartPolicy>,
+    /// How its health is probed; what is zero or empty stays.
+    pub health: HealthRequest,
+    /// What is done with it when it is unhealthy.
+    pub health_action: Option<HealthAction>,
 }
 
 impl Engine {
@@ -25,6 +33,7 @@ impl Engine {
     pub fn update(&self, name: &str, update: &ContainerUpdate) -> Result<Vec<String>> {
         let id = self.store.resolve_container(name)?;
         let mut warnings = Vec::new();
+        let mut retime = false;
         self.store.change_container(&id, |record| {
             let before = record.clone();
             change(record, update)?;
@@ -36,9 +45,19 @@ impl Engine {
                 }
                 Group::update(self, &before, record, &mut warnings)?;
             }
+            let changed = record.health != before.health || record.request.health != before.request.health;
+            retime = runs && changed;
             Ok::<_, Error>(())
         })?;
-        self.tell_container(&self.store.load_container(&id)?, "update", &[]);
+        let record = self.store.load_container(&id)?;
+        if retime {
+            match self.retime_probes(&record) {
+                // It has ended meanwhile: the next run begins with what is written down.
+                Err(error) if error.kind == ErrorKind::Conflict => {}
+                other => other?,
+            }
+        }
+        self.tell_container(&record, "update", &[]);
         Ok(warnings)
     }
 }
@@ -51,6 +70,9 @@ fn change(record: &mut ContainerRecord, update: &ContainerUpdate) -> Result<()> 
             return Err(Error::new(ErrorKind::Conflict, message));
         }
         record.request.restart = policy;
+    }
+    if update.health != HealthRequest::default() || update.health_action.is_some() {
+        health::update(record, &update.health, update.health_action)?;
     }
     record.request.resources = merge(&record.request.resources, &update.resources)?;
     for name in &update.unset_env {

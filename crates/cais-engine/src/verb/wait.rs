@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use cais_plan::wire;
+use cais_store::HealthStatus;
 
-use crate::attach::{MESSAGE_BYTES, Message, broken};
-use crate::view::State;
-use crate::{Engine, ErrorKind, ExitRecord, Result};
+use crate::attach::{MESSAGE_BYTES, Message, broken, short};
+use crate::view::{ContainerView, State};
+use crate::{Engine, Error, ErrorKind, ExitRecord, Result};
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,11 +21,16 @@ pub enum WaitCondition {
     Removed,
     /// It is in this state.
     State(State),
+    /// It runs and its health is this.
+    Health(HealthStatus),
 }
 
 impl WaitCondition {
     fn is_end(self) -> bool {
-        !matches!(self, WaitCondition::State(State::Created | State::Running | State::Paused))
+        !matches!(
+            self,
+            WaitCondition::State(State::Created | State::Running | State::Paused) | WaitCondition::Health(_)
+        )
     }
 }
 
@@ -78,9 +84,13 @@ impl Engine {
                 // Nobody knows how a dead one ended, but it did.
                 WaitCondition::State(State::Exited) => matches!(view.state, State::Exited | State::Dead),
                 WaitCondition::State(state) => view.state == *state,
+                WaitCondition::Health(health) => view.health == Some(*health),
             };
             if let Some(condition) = conditions.iter().find(|condition| holds(condition)) {
                 return Ok(if condition.is_end() { code.unwrap_or(0) } else { NO_CODE });
+            }
+            if conditions.iter().all(|condition| matches!(condition, WaitCondition::Health(_))) {
+                can_become_healthy(&view)?;
             }
             std::thread::sleep(interval);
         }
@@ -111,4 +121,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// Who waits for a health that can never come is told so.
+fn can_become_healthy(view: &ContainerView) -> Result<()> {
+    let reason = match view.state {
+        _ if view.record.health.is_none() => "has no health check",
+        State::Exited | State::Dead => "has ended: its health is not probed any more",
+        _ => return Ok(()),
+    };
+    Err(Error::new(ErrorKind::Conflict, format!("container {} {reason}", short(&view.record.id))))
 }

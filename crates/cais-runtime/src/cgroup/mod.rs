@@ -288,6 +288,15 @@ impl Cgroup {
         File::open(path).ok().map(OwnedFd::from)
     }
 
+    /// cgroup v1: the file by which one is told that the group's memory has run out; `None` with v2, where the counter is
+    /// polled.
+    #[must_use]
+    pub fn oom_control(&self) -> Option<OwnedFd> {
+        let group = if self.unified { None } else { self.group(Controller::Memory) };
+        let path = group?.path.join("cgroup.event_control");
+        File::options().write(true).open(path).ok().map(OwnedFd::from)
+    }
+
     /// What the group uses.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {

@@ -76,6 +76,7 @@ pub(super) mod nr {
     pub const SCHED_YIELD: usize = 24;
     pub const SET_MEMPOLICY: usize = 238;
     pub const SIGNALFD4: usize = 289;
+    pub const EVENTFD2: usize = 290;
     pub const UMASK: usize = 95;
 }
 
@@ -155,6 +156,7 @@ pub(super) mod nr {
     pub const SCHED_YIELD: usize = 124;
     pub const SET_MEMPOLICY: usize = 237;
     pub const SIGNALFD4: usize = 74;
+    pub const EVENTFD2: usize = 19;
     pub const UMASK: usize = 166;
 }
 

@@ -48,6 +48,39 @@ pub struct HealthRequest {
     pub check: Healthcheck,
     /// What is done with a container that has become unhealthy.
     pub on_failure: HealthAction,
+    /// The check before the first of those (`--health-startup-*`); without a test there is none.
+    pub startup: StartupCheck,
+    /// Probes that are kept; 0 = all, `None` = [`HealthRequest::KEPT`].
+    pub kept_probes: Option<u32>,
+    /// Bytes of a probe's output that are kept; 0 = all, `None` = [`HealthRequest::OUTPUT_BYTES`].
+    pub kept_bytes: Option<u64>,
+    /// The probes are also written into a file in this directory.
+    pub log_directory: Option<PathBuf>,
+}
+
+impl HealthRequest {
+    /// Probes that are kept when nothing is said, as in Docker.
+    pub const KEPT: u32 = 5;
+    /// Docker keeps so much of what a probe writes.
+    pub const OUTPUT_BYTES: u64 = 4096;
+}
+
+/// A check that has to succeed before the container's health is probed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StartupCheck {
+    /// Command, interval, timeout; after `retries` failures the container runs anew, 0 = never.
+    pub check: Healthcheck,
+    /// So often; 0 = once.
+    pub successes: u32,
+}
+
+impl StartupCheck {
+    /// There is one.
+    #[must_use]
+    pub fn is_some(&self) -> bool {
+        !self.check.test.is_empty()
+    }
 }
 
 /// What is done with a container that has become unhealthy.
@@ -145,4 +178,43 @@ pub struct Ending {
     pub stop: bool,
     /// The patience was over and SIGKILL followed.
     pub forced: bool,
+}
+
+/// Whom the kernel killed for memory; keys as `inspect` shows them. Written by who tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct OomRecord {
+    /// Name of the process; empty when the kernel's log does not tell (any more).
+    pub victim: String,
+    /// Its pid as the host saw it, 0 likewise.
+    pub victim_pid: i32,
+    /// Limit of the container's memory; `None` when it had none of its own.
+    pub limit_bytes: Option<i64>,
+    /// Kills in the run so far.
+    pub kills: u64,
+    /// When it was written down, RFC 3339.
+    pub at: String,
+}
+
+/// How a run ended; written by the shim as one line of `key=value` words, see [`crate::run_state`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// 0–255; 128+n after signal n.
+    pub code: i32,
+    /// Signal that ended the process, 0 when it exited.
+    pub signal: i32,
+    /// RFC 3339 with nanoseconds; empty when it never ran.
+    pub finished: String,
+    /// The kernel killed in it for memory.
+    pub oom_killed: bool,
+    /// So often.
+    #[serde(default)]
+    pub oom_kills: u64,
+    /// What the pid of its first process was, as the host saw it; 0 when nobody knows.
+    #[serde(default)]
+    pub pid: i32,
+    /// Why the command could not be started; empty when it was.
+    pub error: String,
+    /// RFC 3339 of the start of that run; empty when its command could not be started and it had never run before.
+    pub started: String,
 }

@@ -1,11 +1,13 @@
 //! `--restart`, `--health-*` and `--no-healthcheck`.
 
-use cais_engine::{HealthAction, HealthRequest, RestartPolicy};
+use std::path::{Path, PathBuf};
+
+use cais_engine::{HealthAction, HealthRequest, RestartPolicy, StartupCheck};
 use cais_oci::Healthcheck;
 
 use super::flag;
-use crate::container_args::ContainerArgs;
 use crate::failure::Failure;
+use crate::health_args::HealthArgs;
 use crate::time::parse_duration;
 
 /// Docker's shortest time.
@@ -43,28 +45,22 @@ pub fn restart_policy(text: &str) -> Result<RestartPolicy, String> {
 }
 
 /// The flags of a health check.
-pub(super) fn health(args: &ContainerArgs) -> Result<HealthRequest, Failure> {
-    let time = |name: &'static str, text: Option<&str>| -> Result<i64, Failure> {
-        let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
-        let bad = || flag(name)(format!("{text:?} is no duration (30s, 1m30s)"));
-        let duration = parse_duration(text).ok_or_else(bad)?;
-        let ns = i64::try_from(duration.as_nanos()).map_err(|_| bad())?;
-        match ns {
-            0 | SHORTEST_NS.. => Ok(ns),
-            _ => Err(flag(name)("cannot be less than 1ms".to_owned())),
-        }
-    };
-    let retries = args.health_retries.unwrap_or(0);
-    if retries < 0 {
-        return Err(flag("health-retries")("cannot be negative".to_owned()));
-    }
+///
+/// # Errors
+/// When a value means nothing, or two flags contradict each other.
+pub fn health(args: &HealthArgs) -> Result<HealthRequest, Failure> {
     let check = Healthcheck {
-        test: args.health_cmd.as_deref().map(command).transpose()?.unwrap_or_default(),
+        test: args
+            .health_cmd
+            .as_deref()
+            .map(|text| command("health-cmd", text))
+            .transpose()?
+            .unwrap_or_default(),
         interval: time("health-interval", args.health_interval.as_deref())?,
         timeout: time("health-timeout", args.health_timeout.as_deref())?,
         start_period: time("health-start-period", args.health_start_period.as_deref())?,
         start_interval: time("health-start-interval", args.health_start_interval.as_deref())?,
-        retries,
+        retries: count("health-retries", args.health_retries)?,
     };
     let on_failure = match args.health_on_failure.as_deref() {
         None | Some("none" | "") => HealthAction::None,
@@ -76,20 +72,74 @@ pub(super) fn health(args: &ContainerArgs) -> Result<HealthRequest, Failure> {
             return Err(flag("health-on-failure")(reason));
         }
     };
-    if args.no_healthcheck && check != Healthcheck::default() {
+    let startup = startup(args)?;
+    let log_directory = args.health_log_destination.as_deref().map(log_directory).transpose()?.flatten();
+    let says_something = check != Healthcheck::default() || startup != StartupCheck::default();
+    if args.no_healthcheck && says_something {
         return Err(Failure::usage("--no-healthcheck conflicts with --health-* options"));
     }
-    Ok(HealthRequest { disabled: args.no_healthcheck, check, on_failure })
+    Ok(HealthRequest {
+        disabled: args.no_healthcheck,
+        check,
+        on_failure,
+        startup,
+        kept_probes: args.health_max_log_count,
+        kept_bytes: args.health_max_log_size,
+        log_directory,
+    })
+}
+
+/// podman's check at the start.
+fn startup(args: &HealthArgs) -> Result<StartupCheck, Failure> {
+    let test =
+        args.health_startup_cmd.as_deref().map(|text| command("health-startup-cmd", text)).transpose()?;
+    let check = Healthcheck {
+        test: test.unwrap_or_default(),
+        interval: time("health-startup-interval", args.health_startup_interval.as_deref())?,
+        timeout: time("health-startup-timeout", args.health_startup_timeout.as_deref())?,
+        retries: count("health-startup-retries", args.health_startup_retries)?,
+        ..Healthcheck::default()
+    };
+    Ok(StartupCheck { check, successes: args.health_startup_success.unwrap_or(0) })
+}
+
+/// podman's `local`, or a directory.
+fn log_directory(text: &str) -> Result<Option<PathBuf>, Failure> {
+    let reason = match text {
+        "local" | "" => return Ok(None),
+        "events_logger" => "events tell changes of the health only; see inspect",
+        _ if !Path::new(text).is_absolute() => "expected local or the absolute path of a directory",
+        _ if !Path::new(text).is_dir() => "there is no such directory",
+        _ => return Ok(Some(PathBuf::from(text))),
+    };
+    Err(flag("health-log-destination")(format!("{text:?}: {reason}")))
+}
+
+fn count(name: &'static str, number: Option<i64>) -> Result<i64, Failure> {
+    let number = number.unwrap_or(0);
+    if number < 0 { Err(flag(name)("cannot be negative".to_owned())) } else { Ok(number) }
+}
+
+/// A time in nanoseconds, 0 when nothing is said.
+fn time(name: &'static str, text: Option<&str>) -> Result<i64, Failure> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Ok(0) };
+    let bad = || flag(name)(format!("{text:?} is no duration (30s, 1m30s)"));
+    let duration = parse_duration(text).ok_or_else(bad)?;
+    let ns = i64::try_from(duration.as_nanos()).map_err(|_| bad())?;
+    match ns {
+        0 | SHORTEST_NS.. => Ok(ns),
+        _ => Err(flag(name)("cannot be less than 1ms".to_owned())),
+    }
 }
 
 /// docker: a line for the shell; podman: a list in JSON is executed as it is; `none`: no probes.
-fn command(text: &str) -> Result<Vec<String>, Failure> {
+fn command(name: &'static str, text: &str) -> Result<Vec<String>, Failure> {
     if text == "none" {
         return Ok(vec!["NONE".to_owned()]);
     }
     if text.trim_start().starts_with('[') {
         let words: Vec<String> = serde_json::from_str(text)
-            .map_err(|error| flag("health-cmd")(format!("is no list of words in JSON: {error}")))?;
+            .map_err(|error| flag(name)(format!("is no list of words in JSON: {error}")))?;
         let has_kind =
             words.first().is_some_and(|word| matches!(word.as_str(), "CMD" | "CMD-SHELL" | "NONE"));
         return Ok(if has_kind { words } else { [vec!["CMD".to_owned()], words].concat() });
@@ -113,8 +163,8 @@ mod tests {
         }
     }
 
-    fn of(change: impl FnOnce(&mut ContainerArgs)) -> Result<HealthRequest, String> {
-        let mut args = ContainerArgs::default();
+    fn of(change: impl FnOnce(&mut HealthArgs)) -> Result<HealthRequest, String> {
+        let mut args = HealthArgs::default();
         change(&mut args);
         health(&args).map_err(|failure| failure.message)
     }
@@ -138,10 +188,24 @@ mod tests {
         assert!(of(|args| args.health_timeout = Some("soon".into())).is_err());
         assert!(of(|args| args.health_retries = Some(-1)).is_err());
         assert!(of(|args| args.health_on_failure = Some("cry".into())).is_err());
-        let both = |args: &mut ContainerArgs| {
+        let both = |args: &mut HealthArgs| {
             args.no_healthcheck = true;
             args.health_retries = Some(2);
         };
         assert!(of(both).is_err());
+        let startup = of(|args| {
+            args.health_startup_cmd = Some("true".into());
+            args.health_startup_interval = Some("2s".into());
+            args.health_startup_success = Some(3);
+            args.health_log_destination = Some("/".into());
+            args.health_max_log_count = Some(0);
+        });
+        let startup = startup.unwrap();
+        assert_eq!(startup.startup.check.test, ["CMD-SHELL", "true"]);
+        assert_eq!((startup.startup.check.interval, startup.startup.successes), (2_000_000_000, 3));
+        assert_eq!((startup.log_directory, startup.kept_probes), (Some("/".into()), Some(0)));
+        for place in ["events_logger", "here", "/no/such/directory"] {
+            assert!(of(|args| args.health_log_destination = Some(place.into())).is_err(), "{place}");
+        }
     }
 }

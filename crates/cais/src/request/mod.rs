@@ -23,7 +23,7 @@ use cais_oci::Platform;
 
 pub use env::environment;
 pub(crate) use env::key_value;
-pub use lifecycle::restart_policy;
+pub use lifecycle::{health, restart_policy};
 pub use pod::pod;
 
 use crate::container_args::ContainerArgs;
@@ -157,7 +157,7 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         log_options: log::options(log, &args.log_opt)?,
         auto_remove: args.rm,
         restart,
-        health: lifecycle::health(args)?,
+        health: lifecycle::health(&args.health)?,
         platform,
         pull: pull(args.pull.as_deref())?,
         cidfile: args.cidfile.as_deref().filter(|p| !p.is_empty()).map(|p| absolute(caller.directory, p)),

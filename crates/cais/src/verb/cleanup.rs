@@ -1,5 +1,5 @@
 //! The hidden words by which the monitor of a container calls us: `__cleanup ID` after the end, `__again ID` when it is
-//! time to run it again, `__probe ID` when its health is to be probed, `__compress ID` for a full file of its log.
+//! time to run it again, `__probe ID` when its health is to be probed, `__oom ID` after a kill for memory, `__compress ID` for a full file of its log.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -24,6 +24,11 @@ pub(super) fn again(door: &Door, argv: Vec<OsString>) -> Outcome {
 pub(super) fn probe(door: &Door, argv: Vec<OsString>) -> Outcome {
     let status = door.engine()?.probe(&id(argv)?)?;
     Ok(u8::try_from(status).unwrap_or(1))
+}
+
+pub(super) fn oom(door: &Door, argv: Vec<OsString>) -> Outcome {
+    door.engine()?.out_of_memory(&id(argv)?)?;
+    Ok(0)
 }
 
 /// From the standard input to the standard output; what becomes of it is the monitor's.

@@ -9,14 +9,17 @@ use clap::Args;
 use crate::chosen::Chosen;
 use crate::door::{Door, print_stdout};
 use crate::failure::{Failure, Outcome};
+use crate::health_args::HealthArgs;
 use crate::limit_args::LimitArgs;
 use crate::parse::parse;
-use crate::request::{Caller, environment, restart_policy};
+use crate::request::{Caller, environment, health, restart_policy};
 
 #[derive(Debug, Args)]
 struct UpdateArgs {
     #[command(flatten)]
     limits: LimitArgs,
+    #[command(flatten)]
+    health: HealthArgs,
     /// Set an environment variable (for the next start and for exec).
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -35,13 +38,16 @@ struct UpdateArgs {
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: UpdateArgs = parse(door.spec, argv)?;
     let says_nothing = args.env.is_empty() && args.unsetenv.is_empty() && args.restart.is_none();
-    if args.limits == LimitArgs::default() && says_nothing {
+    if args.limits == LimitArgs::default() && args.health == HealthArgs::default() && says_nothing {
         return Err(
             Failure::usage("nothing to update: give at least one flag").hint("see 'cais update --help'")
         );
     }
     let caller = Caller::here(Path::new("/"), None);
+    let health_request = health(&args.health)?;
     let update = ContainerUpdate {
+        health_action: args.health.health_on_failure.as_ref().map(|_| health_request.on_failure),
+        health: health_request,
         resources: args.limits.resources()?,
         env: environment(&[], &args.env, &caller)?,
         unset_env: args.unsetenv,

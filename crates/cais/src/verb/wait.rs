@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cais_engine::ErrorKind;
 use cais_engine::verb::WaitCondition;
-use cais_engine::view::State;
+use cais_engine::view::{HealthStatus, State};
 use clap::Args;
 
 use crate::chosen::Chosen;
@@ -16,7 +16,7 @@ use crate::time::parse_duration;
 
 #[derive(Debug, Args)]
 struct WaitArgs {
-    /// What to wait for: not-running, next-exit, removed, created, running, paused, exited.
+    /// What to wait for: not-running, next-exit, removed, created, running, paused, exited, healthy, unhealthy.
     #[arg(long, value_name = "CONDITION", value_delimiter = ',')]
     condition: Vec<String>,
     /// Containers that do not exist have ended with -1.
@@ -56,11 +56,11 @@ fn condition(text: &str) -> Result<WaitCondition, Failure> {
         "running" => WaitCondition::State(State::Running),
         "paused" => WaitCondition::State(State::Paused),
         "exited" | "stopped" => WaitCondition::State(State::Exited),
-        "healthy" | "unhealthy" => {
-            return Err(Failure::usage(format!("--condition {text}: health checks are not supported yet")));
-        }
+        "healthy" => WaitCondition::Health(HealthStatus::Healthy),
+        "unhealthy" => WaitCondition::Health(HealthStatus::Unhealthy),
         _ => {
-            let known = "not-running, next-exit, removed, created, running, paused, exited";
+            let known =
+                "not-running, next-exit, removed, created, running, paused, exited, healthy, unhealthy";
             return Err(Failure::usage(format!("--condition {text}: use one of {known}")));
         }
     })
@@ -93,7 +93,7 @@ mod tests {
     fn conditions_are_dockers_and_podmans() {
         assert_eq!(condition("stopped").ok(), Some(WaitCondition::State(State::Exited)));
         assert_eq!(condition("not-running").ok(), Some(WaitCondition::NotRunning));
-        assert!(condition("healthy").is_err_and(|failure| failure.message.contains("health")));
+        assert_eq!(condition("healthy").ok(), Some(WaitCondition::Health(HealthStatus::Healthy)));
         assert!(condition("happy").is_err());
     }
 }

@@ -170,6 +170,7 @@ fn an_image_brings_its_own_check() {
         };
         let archive = cais.folder().join("image.tar");
         let check = json!({"Test": ["CMD", "test", "-e", "/etc"], "Interval": 20_000_000, "Retries": 7});
+        let shell = busybox.clone().set("Shell", json!(["/bin/sh", "-exc"])).build();
         busybox.set("Healthcheck", check).build().write_docker_archive(&archive, &["probed:latest"]).unwrap();
         cais.cmd("load -q -i").arg(&archive).ok();
         cais.ok("run -d --name a1 probed sleep 1000");
@@ -180,6 +181,14 @@ fn an_image_brings_its_own_check() {
         cais.ok("run -d --name c1 --health-cmd 'exit 3' --health-retries 1 probed sleep 1000");
         wait_for_health(cais, "c1", "unhealthy");
         assert_eq!(health(cais, "c1")["Log"][0]["ExitCode"], 3);
+
+        shell.write_docker_archive(&archive, &["shell:latest"]).unwrap();
+        cais.cmd("load -q -i").arg(&archive).ok();
+        cais.ok("run -d --name d1 --health-cmd 'echo a' --health-interval 1h shell sleep 1000");
+        assert_eq!(cais.inspect("d1", "{{json .Config.Shell}}"), r#"["/bin/sh","-exc"]"#);
+        cais.ok("healthcheck run d1");
+        let output = health(cais, "d1")["Log"][0]["Output"].to_string();
+        assert!(output.contains("+ echo a"), "{output}");
     });
 }
 
@@ -200,5 +209,75 @@ fn a_probe_by_hand() {
         );
         cais.fails(1, "healthcheck run c1");
         assert_eq!(health(cais, "c1")["Log"][0]["ExitCode"], 127);
+    });
+}
+
+#[test]
+fn a_check_is_changed_while_the_container_runs() {
+    e2e(|cais| {
+        cais.mark();
+        cais.ok("run -d --name a1 --health-cmd 'test -e /ok' --health-interval 1h busybox sleep 1000");
+        cais.ok("update --health-interval 20ms --health-retries 1 --health-max-log-count 2 a1");
+        assert_eq!(cais.ok("wait --condition unhealthy a1"), "-1");
+        wait_until("two probes are kept", || {
+            health(cais, "a1")["Log"].as_array().is_some_and(|log| log.len() == 2)
+        });
+        cais.ok("update --health-cmd 'echo 123456; true' --health-max-log-size 3 a1");
+        cais.ok("wait --condition healthy,removed a1");
+        wait_until("less is kept", || health(cais, "a1")["Log"][1]["Output"] == "123");
+        let config = cais.inspect("a1", "{{json .Config.Healthcheck}}");
+        assert_eq!(config, r#"{"Test":["CMD-SHELL","echo 123456; true"],"Interval":20000000,"Retries":1}"#);
+        cais.ok("update --no-healthcheck a1");
+        assert!(!cais.inspect("a1", "{{json .State}}").contains("Health"));
+        cais.fails(1, "wait --condition healthy a1").one_clear_error().says("no health check");
+
+        // One that never had a check gets one.
+        cais.ok("run -d --name b1 busybox sleep 1000");
+        cais.ok("update --health-cmd true --health-interval 20ms --health-on-failure kill b1");
+        wait_for_health(cais, "b1", "healthy");
+        cais.ok("update --health-cmd false --health-retries 1 b1");
+        cais.wait_for_state("b1", "exited");
+        cais.fails(1, "wait --condition healthy b1").one_clear_error().says("has ended");
+        cais.fails(1, "update --no-healthcheck --health-cmd true b1").one_clear_error();
+        cais.ok("rm -f a1 b1");
+        cais.assert_nothing_left();
+    });
+}
+
+#[test]
+fn a_check_at_the_start_comes_before_the_others() {
+    e2e(|cais| {
+        cais.mark();
+        let logs = cais.folder().join("probes");
+        fs::create_dir(&logs).unwrap();
+        cais.cmd("run -d --name a1 --health-cmd 'echo regular; test -e /ok' --health-interval 20ms --health-retries 1")
+            .args("--health-startup-cmd 'echo startup; test -e /up' --health-startup-interval 20ms")
+            .args("--health-startup-success 2 --health-log-destination")
+            .arg(&logs)
+            .args("busybox sleep 1000")
+            .ok();
+        wait_until("it was looked at", || {
+            health(cais, "a1")["Log"].as_array().is_some_and(|log| log.len() == 5)
+        });
+        assert_eq!(health(cais, "a1")["Status"], "starting");
+        assert_eq!(health(cais, "a1")["Log"][4]["Output"], "startup\n");
+        cais.ok("exec a1 touch /up");
+        wait_for_health(cais, "a1", "unhealthy");
+        assert_eq!(health(cais, "a1")["Log"][4]["Output"], "regular\n");
+        let file = logs.join(format!("{}-healthcheck.log", cais.inspect("a1", "{{.Id}}")));
+        let written: Value = serde_json::from_slice(&fs::read(file).unwrap()).unwrap();
+        assert_eq!(written["Status"], "unhealthy");
+
+        cais.cmd(
+            "run -d --name r1 --health-cmd true --health-startup-cmd false --health-startup-interval 20ms",
+        )
+        .args("--health-startup-retries 2 --stop-timeout 0 busybox sleep 1000")
+        .ok();
+        wait_until("r1 was started anew", || cais.inspect("r1", "{{.RestartCount}}") != "0");
+        cais.fails(125, "run --health-startup-cmd true busybox true")
+            .one_clear_error()
+            .says("--health-startup-cmd");
+        cais.ok("rm -f a1 r1");
+        cais.assert_nothing_left();
     });
 }

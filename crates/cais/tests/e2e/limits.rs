@@ -58,6 +58,37 @@ fn too_much_memory_is_137_and_told() {
 }
 
 #[test]
+fn a_kill_for_memory_is_told_while_the_container_runs() {
+    e2e(|cais| {
+        if !has_controller("memory") {
+            return;
+        }
+        let eat = "dd if=/dev/zero of=/dev/null bs=200M count=1";
+        cais.cmd("run -d --name o1 -m 32m --memory-swap 32m busybox sh -c")
+            .arg(format!("{eat}; echo survived; sleep 1000"))
+            .ok();
+        let kills =
+            || cais.ok("events --stream=false --filter event=oom --filter container=o1").lines().count();
+        cais_test::wait_until("the kill is told", || kills() == 1);
+        assert_eq!(cais.inspect("o1", "{{.State.Status}}"), "running");
+        cais.fails(137, &format!("exec o1 {eat}"));
+        cais_test::wait_until("the second is told", || kills() == 2);
+        cais.ok("stop -t 0 o1");
+        assert_eq!(cais.inspect("o1", "{{.State.OOMKilled}} {{.State.OOM.Kills}}"), "true 2");
+        let actions = cais.ok("events --stream=false --filter container=o1 --format {{.Action}}");
+        assert_eq!(actions.lines().filter(|action| *action == "oom").count(), 2, "{actions}");
+        assert!(actions.find("oom") < actions.find("die"), "{actions}");
+        // The same again, and the last victim is the container itself.
+        cais.ok("start o1");
+        cais_test::wait_until("that of the next run, too", || kills() == 3);
+        cais.ok("rm -f o1");
+        cais.fails(137, &format!("run --name o2 -m 32m --memory-swap 32m busybox {eat}"));
+        let events = cais.ok("events --stream=false --filter event=oom --filter container=o2");
+        assert_eq!(events.lines().count(), 1, "{events}");
+    });
+}
+
+#[test]
 fn processes_are_limited() {
     e2e(|cais| {
         if has_controller("pids") {

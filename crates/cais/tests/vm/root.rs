@@ -13,6 +13,7 @@ pub(crate) const CHECKS: &[Check<Cais>] = &[
     ("the container sees its own group, read-only", own_group),
     ("a set of processors is kept to", processors),
     ("too much memory is 137 and told", out_of_memory),
+    ("a kill for memory is told while the container runs", killed_within),
     ("processes are limited", processes),
     ("devices are refused unless given", devices),
     ("device rules and privileged containers", device_rules),
@@ -164,6 +165,17 @@ fn out_of_memory(cais: &Cais) {
     cais.fails(137, "run --name killed --init busybox sh -c 'kill -9 $$'");
     assert_eq!(cais.inspect("killed", "{{.State.OOMKilled}}"), "false");
     cais.ok("rm oom killed");
+}
+
+/// By a poll of memory.events.
+fn killed_within(cais: &Cais) {
+    let script = "dd if=/dev/zero of=/dev/null bs=200M count=1; sleep 1000";
+    cais.cmd("run -d --name w1 -m 32m --memory-swap 32m busybox sh -c").arg(script).ok();
+    let told = || cais.ok("events --stream=false --filter event=oom --filter container=w1").lines().count();
+    cais_test::wait_until("the kill is told", || told() == 1);
+    assert_eq!(cais.inspect("w1", "{{.State.Status}}"), "running");
+    cais.ok("rm -f w1");
+    assert_eq!(told(), 1);
 }
 
 fn processes(cais: &Cais) {

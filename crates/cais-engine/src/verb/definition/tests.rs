@@ -29,6 +29,7 @@ fn record(name: &str, request: ContainerRequest) -> ContainerRecord {
         exposed: Vec::new(),
         network: request.network.clone(),
         health: None,
+        shell: Vec::new(),
         hostname: "h".into(),
         namespaces: request.namespaces.clone(),
         request,

@@ -30,6 +30,7 @@ fn evidence() -> Evidence {
         exposed: Vec::new(),
         network: NetworkRequest::Bridge,
         health: None,
+        shell: Vec::new(),
         hostname: "h".into(),
         ..ContainerRecord::default()
     };

@@ -8,6 +8,7 @@ use crate::verb::{cleanup, complete, man};
 static CLEANUP: Spec = Spec { names: &["__cleanup"], main: cleanup::main, ..PLAIN };
 static AGAIN: Spec = Spec { names: &["__again"], main: cleanup::again, ..PLAIN };
 static COMPRESS: Spec = Spec { names: &["__compress"], main: cleanup::compress, ..PLAIN };
+static OOM: Spec = Spec { names: &["__oom"], main: cleanup::oom, ..PLAIN };
 static PROBE: Spec = Spec { names: &["__probe"], main: cleanup::probe, ..PLAIN };
 
 /// What a shell's completion asks; not for people.
@@ -23,4 +24,4 @@ static MAN: Spec = Spec {
 };
 
 /// Commands that the help does not list.
-pub static HIDDEN: [&Spec; 6] = [&CLEANUP, &AGAIN, &PROBE, &COMPRESS, &COMPLETE, &MAN];
+pub static HIDDEN: [&Spec; 7] = [&CLEANUP, &AGAIN, &PROBE, &OOM, &COMPRESS, &COMPLETE, &MAN];
