@@ -6,16 +6,18 @@
 //! it says; what a program printed never makes more than a likely cause.
 
 mod collect;
+mod denied;
 mod end;
 mod evidence;
 mod file;
+mod health;
 mod log;
 mod start;
 mod tree;
 
 use serde::Serialize;
 
-pub use evidence::{Evidence, HostPath, InitSignals, Look, PortHolder};
+pub use evidence::{DeniedCall, Evidence, HostPath, InitSignals, Look, PortHolder};
 pub use file::Program;
 
 use crate::view::State;
@@ -80,6 +82,7 @@ pub enum Cause {
     StartFailed,
     OutOfMemory,
     DeniedSyscall,
+    Unhealthy,
     Stopped,
     StoppedByForce,
     Killed,
@@ -170,7 +173,7 @@ type Rule = fn(&Evidence) -> Option<Finding>;
 
 /// All causes that the evidence supports, the best first: what is special before what is general, hints last.
 pub fn explain(evidence: &Evidence) -> Vec<Finding> {
-    let special = [start::RULES, end::SPECIAL, log::RULES].concat();
+    let special = [start::RULES, health::RULES, end::SPECIAL, log::RULES].concat();
     let mut findings: Vec<Finding> = special.iter().filter_map(|rule| rule(evidence)).collect();
     let mut hints: Vec<Finding> = Vec::new();
     findings.retain(|finding| match finding.certainty {

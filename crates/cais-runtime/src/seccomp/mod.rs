@@ -30,6 +30,7 @@ pub use bpf::{Instruction, Program};
 pub use compile::compile;
 pub use oci::compile_spec;
 pub use profile::{Action, Comparison, Condition, Filter, Profile, Rule};
+pub use syscalls::name_of as syscall_name;
 
 /// The bit that marks a system call number of the x32 ABI.
 const X32_BIT: u32 = 0x4000_0000;

@@ -52,6 +52,14 @@ pub(super) fn find_from(next: &mut usize, name: &str) -> Option<Numbers> {
     Some(Numbers(&TABLE[index]))
 }
 
+/// The name of a call by its number and the `AUDIT_ARCH_*` under which the kernel's log has it.
+#[must_use]
+pub fn name_of(audit_arch: u32, number: u32) -> Option<&'static str> {
+    let abis = [Abi::X86_64, Abi::X86, Abi::X32, Abi::Aarch64, Abi::Arm];
+    let mut abis = abis.into_iter().filter(|abi| abi.audit_arch() == audit_arch);
+    abis.find_map(|abi| TABLE.iter().map(Numbers).find(|row| row.on(abi) == Some(number)).map(Numbers::name))
+}
+
 /// The multiplexer that 32-bit x86 also reaches `name` through: its number (`socketcall` or `ipc`) and the value of its
 /// first argument.
 pub(super) fn multiplexed(abi: Abi, name: &str) -> Option<(u32, u32)> {
@@ -276,6 +284,14 @@ mod tests {
     #[test]
     fn table_is_sorted_so_that_it_can_be_searched() {
         assert!(TABLE.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn names_of_numbers_in_the_kernels_log() {
+        assert_eq!(name_of(0xc000_003e, 170), Some("sethostname"));
+        assert_eq!(name_of(0xc000_003e, 0x4000_0000 | 170), Some("sethostname"));
+        assert_eq!(name_of(0xc000_00b7, 161), Some("sethostname"));
+        assert_eq!((name_of(0xc000_003e, 99_999), name_of(0, 170)), (None, None));
     }
 
     #[test]

@@ -220,6 +220,11 @@ fn ends_by_signals_limits_and_hands() {
             let dd = "run --name hungry -m 32m --memory-swap 32m busybox dd if=/dev/zero of=/dev/null bs=200M count=1";
             cais.fails(137, dd);
             judge("hungry", "out-of-memory");
+            let script = "dd if=/dev/zero of=/dev/null bs=200M count=1; sleep 1000";
+            cais.cmd("run -d --name bitten -m 32m --memory-swap 32m busybox sh -c").arg(script).ok();
+            let told = || cais.ok("events --stream=false --filter event=oom --filter container=bitten");
+            cais_test::wait_until("the kill is told", || !told().is_empty());
+            judge("bitten", "out-of-memory");
         }
         if std::path::Path::new("/sys/fs/cgroup/pids").is_dir() || v2_has("pids") {
             let script = "for i in 1 2 3 4 5 6 7 8 9; do sleep 100 & done; exit 1";
@@ -233,6 +238,19 @@ fn ends_by_signals_limits_and_hands() {
         let run = cais.cmd("run --name syscall --cap-add SYS_ADMIN --security-opt");
         drop(run.arg(format!("seccomp={}", profile.display())).args("busybox hostname other").output());
         judge("syscall", "denied-syscall");
+        let probed = "--health-interval 20ms --health-retries 2 --health-cmd";
+        cais.cmd(&format!("run -d --name sick {probed}"))
+            .arg("wget http://x")
+            .args("busybox sleep 1000")
+            .ok();
+        cais.ok("wait --condition unhealthy sick");
+        judge("sick", "unhealthy");
+        cais.cmd(&format!("run -d --name mercy --health-on-failure kill {probed}"))
+            .arg("test -e /ok")
+            .args("busybox sleep 1000")
+            .ok();
+        cais.wait_for_state("mercy", "exited");
+        judge("mercy", "unhealthy");
         assert!(right == total, "{right} of {total}");
     });
 }

@@ -14,6 +14,7 @@ pub(crate) const CHECKS: &[Check<Cais>] = &[
     ("a set of processors is kept to", processors),
     ("too much memory is 137 and told", out_of_memory),
     ("a kill for memory is told while the container runs", killed_within),
+    ("the denied system call is named", denied_call),
     ("processes are limited", processes),
     ("devices are refused unless given", devices),
     ("device rules and privileged containers", device_rules),
@@ -174,8 +175,26 @@ fn killed_within(cais: &Cais) {
     let told = || cais.ok("events --stream=false --filter event=oom --filter container=w1").lines().count();
     cais_test::wait_until("the kill is told", || told() == 1);
     assert_eq!(cais.inspect("w1", "{{.State.Status}}"), "running");
+    assert!(cais.ok("why w1").contains("the kernel killed dd in it for memory"));
     cais.ok("rm -f w1");
     assert_eq!(told(), 1);
+}
+
+/// By the audit record in the kernel's log.
+fn denied_call(cais: &Cais) {
+    let profile = cais.folder().join("kill.json");
+    let text = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["sethostname"], "action": "SCMP_ACT_KILL_PROCESS"}]}"#;
+    fs::write(&profile, text).unwrap();
+    let run = cais.cmd("run --name d1 --cap-add SYS_ADMIN --security-opt");
+    run.arg(format!("seccomp={}", profile.display())).args("busybox hostname other").output().code(159);
+    if Invocation::new("dmesg", "").ok().contains("type=1326") {
+        let why = cais.ok("why d1");
+        assert!(why.contains("was killed for the system call sethostname"), "{why}");
+    } else {
+        cais_test::vm::leave_out("this kernel writes no audit records");
+    }
+    cais.ok("rm d1");
 }
 
 fn processes(cais: &Cais) {

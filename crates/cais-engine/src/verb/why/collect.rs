@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use super::evidence::{Evidence, HostPath, InitSignals, Look, PortHolder, paths_in};
 use super::tree::Tree;
+use super::{denied, end};
 use crate::attach::short;
 use crate::verb::LogOptions;
 use crate::view::ContainerView;
@@ -35,6 +36,12 @@ impl Engine {
         let pid = run.as_ref().map(|run| run.pid).filter(|pid| *pid > 0 && exit.is_none());
         let image = record.image_id.as_ref().and_then(|id| self.image_record(&id.to_string()).ok());
         Ok(Evidence {
+            health: self.store.read_health(&record.id).ok().flatten().filter(|_| record.health.is_some()),
+            oom: self.store.read_oom(&record.id).ok().flatten().filter(|oom| {
+                let began = exit.as_ref().map(|exit| &exit.started).or(run.as_ref().map(|run| &run.started));
+                began.is_some_and(|began| oom.at >= *began)
+            }),
+            denied: exit.as_ref().filter(|exit| end::is_sigsys(exit)).and_then(denied::find),
             ending: self.store.read_ending(&record.id).ok().flatten(),
             command: command(&record, &tree),
             workdir: tree.look(&record.workdir),

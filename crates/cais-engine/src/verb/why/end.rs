@@ -2,7 +2,7 @@
 //! that has not ended.
 
 use super::evidence::Evidence;
-use super::{Cause, Certainty, Finding, Rule, start};
+use super::{Cause, Certainty, Finding, Rule, health, start};
 use crate::view::State;
 use crate::{Ending, ExitRecord};
 
@@ -10,6 +10,7 @@ use crate::{Ending, ExitRecord};
 pub(super) const SPECIAL: &[Rule] = &[
     never_started,
     out_of_memory,
+    out_of_memory_within,
     denied_syscall,
     stopped,
     killed,
@@ -128,8 +129,24 @@ fn out_of_memory(evidence: &Evidence) -> Option<Finding> {
     Some(finding)
 }
 
+/// It, or something in it, was killed for a denied system call.
+pub(super) fn is_sigsys(exit: &ExitRecord) -> bool {
+    told_signal(exit) == Some(SIGSYS)
+}
+
+/// A process that was killed while the container ran on.
+fn out_of_memory_within(evidence: &Evidence) -> Option<Finding> {
+    let oom = evidence.oom.as_ref().filter(|_| evidence.state == State::Running)?;
+    let who = if oom.victim.is_empty() { "a process".to_owned() } else { oom.victim.clone() };
+    let limit = oom.limit_bytes.map(|limit| format!(" at its limit of {}", bytes(limit))).unwrap_or_default();
+    let summary = format!("it runs, but the kernel killed {who} in it for memory{limit}");
+    let finding = Finding::new(Cause::OutOfMemory, Certainty::Certain, summary)
+        .seen("cgroup", format!("kills for memory in this run: {}, the last told at {}", oom.kills, oom.at));
+    Some(finding.fix("give it more (cais update -m), or let it use less"))
+}
+
 fn denied_syscall(evidence: &Evidence) -> Option<Finding> {
-    let exit = evidence.ended().filter(|exit| told_signal(exit) == Some(SIGSYS))?;
+    let exit = evidence.ended().filter(|exit| is_sigsys(exit))?;
     if killed(evidence).is_some() {
         return None;
     }
@@ -142,16 +159,24 @@ fn denied_syscall(evidence: &Evidence) -> Option<Finding> {
         crate::SeccompRequest::Unconfined => "none",
         crate::SeccompRequest::Profile(_) => "one of its own",
     };
-    Some(
-        Finding::new(
-            Cause::DeniedSyscall,
-            certainty,
-            format!("{who} was killed for a system call that a seccomp filter denies (SIGSYS)"),
-        )
+    let denied = evidence.denied.as_ref();
+    let call = match denied.filter(|call| call.own) {
+        Some(call) => format!("the system call {}, which", call.name),
+        None => "a system call that".to_owned(),
+    };
+    let summary = format!("{who} was killed for {call} a seccomp filter denies (SIGSYS)");
+    let finding = Finding::new(Cause::DeniedSyscall, certainty, summary)
         .seen(RECORD, record(exit))
-        .seen("record", format!("seccomp profile: {profile}"))
-        .fix("allow the call in the profile (the kernel's log names its number: dmesg, type=1326), or seccomp=unconfined to try"),
-    )
+        .seen("record", format!("seccomp profile: {profile}"));
+    Some(match denied {
+        Some(call) => finding
+            .seen("kernel log", format!("process {} ({}): {} (number {})", call.pid, call.comm, call.name, call.number))
+            .fix(format!("allow {} in the profile, or seccomp=unconfined to try", call.name)),
+        None => finding.fix(
+            "allow the call in the profile (the kernel's log names its number where it keeps such records: dmesg, \
+             type=1326), or seccomp=unconfined to try",
+        ),
+    })
 }
 
 /// What `stop` or `kill` noted, with the run's end after it.
@@ -176,6 +201,9 @@ fn note(ending: &Ending) -> String {
 }
 
 fn stopped(evidence: &Evidence) -> Option<Finding> {
+    if health::was_acted_upon(evidence).is_some() {
+        return None;
+    }
     let (ending, exit) = ending(evidence).filter(|(ending, _)| ending.stop)?;
     let signal = signal_name(ending.signal);
     if ending.forced && told_signal(exit) == Some(SIGKILL) {
@@ -232,7 +260,8 @@ fn killed(evidence: &Evidence) -> Option<Finding> {
 /// The signal did not come from `stop` or `kill`.
 fn unexplained(evidence: &Evidence) -> Option<(&ExitRecord, i32)> {
     let exit = evidence.ended().filter(|exit| exit.signal != 0 && !exit.oom_killed)?;
-    let explained = stopped(evidence).is_some() || killed(evidence).is_some();
+    let by_health = health::was_acted_upon(evidence).is_some();
+    let explained = by_health || stopped(evidence).is_some() || killed(evidence).is_some();
     (!explained).then_some((exit, exit.signal))
 }
 

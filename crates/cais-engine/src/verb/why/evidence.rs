@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cais_store::HealthState;
+
 use super::file::Program;
 use crate::view::State;
-use crate::{ContainerRecord, Ending, ExitRecord};
+use crate::{ContainerRecord, Ending, ExitRecord, OomRecord};
 
 /// A path as the container would see it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +59,21 @@ pub struct PortHolder {
     pub who: String,
 }
 
+/// A system call for which a seccomp filter killed a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeniedCall {
+    /// Its name, or `number N`.
+    pub name: String,
+    /// Its number on that machine.
+    pub number: u32,
+    /// Whom it killed, as the host saw it.
+    pub pid: i32,
+    /// Name of that process.
+    pub comm: String,
+    /// It was the container's first process; else one that died in the time of the run.
+    pub own: bool,
+}
+
 /// Signals of a running container's init, as bit n-1 for signal n.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InitSignals {
@@ -89,6 +106,12 @@ pub struct Evidence {
     pub sources: BTreeMap<String, HostPath>,
     /// Who has the ports that are to be published.
     pub holders: Vec<PortHolder>,
+    /// What the probes of the present or last run said.
+    pub health: Option<HealthState>,
+    /// Whom the kernel killed for memory in the present or last run.
+    pub oom: Option<OomRecord>,
+    /// From the kernel's log, when something ended by SIGSYS.
+    pub denied: Option<DeniedCall>,
     /// Of a running container.
     pub init: Option<InitSignals>,
     /// This machine, as GOARCH names it.

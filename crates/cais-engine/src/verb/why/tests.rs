@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use cais_oci::Healthcheck;
+use cais_store::{HealthState, HealthStatus, ProbeRecord};
+
 use super::*;
 use crate::{
     ContainerRecord, ContainerRequest, Ending, ExitRecord, MountKind, MountRecord, MountRequest,
-    NetworkRequest, Ulimit,
+    NetworkRequest, OomRecord, Ulimit,
 };
 
 fn evidence() -> Evidence {
@@ -45,6 +48,9 @@ fn evidence() -> Evidence {
         named: BTreeMap::new(),
         sources: BTreeMap::new(),
         holders: Vec::new(),
+        health: None,
+        oom: None,
+        denied: None,
         init: None,
         machine: "amd64",
         image_architecture: None,
@@ -321,4 +327,58 @@ fn paths_are_found_in_lines() {
     for (line, expected) in cases {
         assert_eq!(evidence::paths_in(line), expected, "{line}");
     }
+}
+
+#[test]
+fn probes_tell_why_they_fail() {
+    let probed = |state, status, exit_code, output: &str| {
+        let mut evidence = Evidence { state, ..evidence() };
+        let check =
+            Healthcheck { test: vec!["CMD-SHELL".into(), "wget -q x".into()], ..Healthcheck::default() };
+        evidence.record.health = Some(check);
+        let probe = ProbeRecord { exit_code, output: output.into(), ..ProbeRecord::default() };
+        evidence.health =
+            Some(HealthState { status, failing_streak: 3, log: vec![probe], ..HealthState::default() });
+        evidence
+    };
+    let sick = |code, output| probed(State::Running, HealthStatus::Unhealthy, code, output);
+    for (code, output, advice) in [
+        (127, "sh: wget: not found", "not in the container"),
+        (-1, "Health check exceeded timeout (30s)", "--health-timeout"),
+        (1, "wget: can't connect to remote host: Connection refused", "nothing listens"),
+        (1, "", "cais exec web wget -q x"),
+    ] {
+        let evidence = sick(code, output);
+        first(&evidence, Cause::Unhealthy, Certain);
+        let fix = explain(&evidence)[0].fix.clone().unwrap();
+        assert!(fix.contains(advice), "{code} {output}: {fix}");
+    }
+    first(&probed(State::Running, HealthStatus::Starting, 1, "x"), Cause::Unhealthy, Likely);
+    first(&probed(State::Running, HealthStatus::Healthy, 0, ""), Cause::Running, Certain);
+
+    // What the engine did because of it is no kill by somebody else.
+    let mut killed = Evidence { exit: end(137, 9, &[]).exit, ..sick(1, "x") };
+    killed.state = State::Exited;
+    first(&killed, Cause::KilledByUnknown, Certain);
+    killed.health.as_mut().unwrap().acted = "2026-01-01T00:00:08.000000000Z".into();
+    first(&killed, Cause::Unhealthy, Certain);
+    assert!(explain(&killed).iter().all(|finding| finding.cause != Cause::KilledByUnknown));
+}
+
+#[test]
+fn the_denied_call_is_named_where_the_kernel_named_it() {
+    let call = |own| DeniedCall { name: "sethostname".into(), number: 170, pid: 7, comm: "x".into(), own };
+    let own = Evidence { denied: Some(call(true)), ..end(159, 31, &[]) };
+    first(&own, Cause::DeniedSyscall, Certain);
+    assert!(explain(&own)[0].summary.contains("sethostname"));
+    // By another process in the same time: evidence, no claim.
+    let child = Evidence { denied: Some(call(false)), ..end(159, 0, &[]) };
+    first(&child, Cause::DeniedSyscall, Likely);
+    assert!(!explain(&child)[0].summary.contains("sethostname"));
+}
+
+#[test]
+fn a_kill_for_memory_within_a_running_container() {
+    let oom = OomRecord { victim: "dd".into(), kills: 2, ..OomRecord::default() };
+    first(&Evidence { state: State::Running, oom: Some(oom), ..evidence() }, Cause::OutOfMemory, Certain);
 }
