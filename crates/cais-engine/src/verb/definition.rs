@@ -5,6 +5,7 @@
 
 mod compose;
 mod kube;
+mod lifecycle;
 mod quadlet;
 mod run_line;
 mod yaml;
@@ -56,10 +57,10 @@ impl Engine {
 /// The definition of some containers, in their order.
 pub fn define(records: &[ContainerRecord], form: DefinitionForm) -> Definition {
     match form {
-        DefinitionForm::Run => each(records, "", run_line::line),
+        DefinitionForm::Run => each(records, "", form, run_line::line),
         DefinitionForm::Compose => compose::document(records),
-        DefinitionForm::Quadlet => each(records, "\n", quadlet::unit),
-        DefinitionForm::Kube => each(records, "---\n", kube::pod),
+        DefinitionForm::Quadlet => each(records, "\n", form, quadlet::unit),
+        DefinitionForm::Kube => each(records, "---\n", form, kube::pod),
     }
 }
 
@@ -67,6 +68,7 @@ pub fn define(records: &[ContainerRecord], form: DefinitionForm) -> Definition {
 fn each(
     records: &[ContainerRecord],
     between: &str,
+    form: DefinitionForm,
     one: fn(&ContainerRecord, &mut Notes<'_>) -> String,
 ) -> Definition {
     let mut definition = Definition::default();
@@ -74,7 +76,7 @@ fn each(
         if !definition.text.is_empty() {
             definition.text.push_str(between);
         }
-        let mut notes = Notes::of(record);
+        let mut notes = Notes::of(record, form);
         definition.text.push_str(&one(record, &mut notes));
         definition.notes.append(&mut notes.lines);
     }
@@ -82,7 +84,7 @@ fn each(
 }
 
 /// Fields of a request that the functions here know; another one that is not as usual is noted.
-const KNOWN: [&str; 43] = [
+const KNOWN: [&str; 46] = [
     "name",
     "image",
     "rootfs",
@@ -126,6 +128,25 @@ const KNOWN: [&str; 43] = [
     "pull",
     "cidfile",
     "detach",
+    "restart",
+    "health",
+    "log_options",
+];
+
+/// Fields that only `run` has words for.
+const OF_RUN: [&str; 12] = [
+    "namespaces",
+    "annotations",
+    "ignore_image_env",
+    "env_merge",
+    "image_volumes",
+    "volumes_from",
+    "no_hosts",
+    "no_hostname",
+    "umask",
+    "personality",
+    "pidfile",
+    "mac_address",
 ];
 
 /// What a form cannot say.
@@ -135,7 +156,7 @@ struct Notes<'a> {
 }
 
 impl<'a> Notes<'a> {
-    fn of(record: &'a ContainerRecord) -> Notes<'a> {
+    fn of(record: &'a ContainerRecord, form: DefinitionForm) -> Notes<'a> {
         let mut notes = Notes { name: &record.name, lines: Vec::new() };
         let fields = |request: &ContainerRequest| match serde_json::to_value(request) {
             Ok(Value::Object(fields)) => fields,
@@ -143,10 +164,20 @@ impl<'a> Notes<'a> {
         };
         let usual = fields(&ContainerRequest::default());
         for (name, value) in fields(&record.request) {
-            if !KNOWN.contains(&name.as_str()) && usual.get(&name) != Some(&value) {
+            let of_run = form == DefinitionForm::Run && OF_RUN.contains(&name.as_str());
+            if !KNOWN.contains(&name.as_str()) && !of_run && usual.get(&name) != Some(&value) {
                 notes.add(format!("{name} is not in the definition"));
             }
         }
+        let asked = &record.request.resources;
+        let rare = !asked.device_limits.is_empty()
+            || !asked.unified.is_empty()
+            || asked.cpu_rt_period_us.is_some()
+            || asked.cpu_rt_runtime_us.is_some();
+        notes.missing(
+            rare && form != DefinitionForm::Run,
+            "a limit of a device, of real-time CPU or by --cgroup-conf",
+        );
         notes
     }
 
@@ -299,5 +330,7 @@ fn security_options(record: &ContainerRecord, notes: &mut Notes<'_>) -> Vec<Stri
     all
 }
 
+#[cfg(test)]
+mod field_tests;
 #[cfg(test)]
 mod tests;

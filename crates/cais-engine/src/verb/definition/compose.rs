@@ -2,17 +2,18 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Definition, Notes, cpus, network, port, security_options, short_volume, tmpfs_options, yaml};
-use crate::{
-    ContainerRecord, IpcRequest, LogDriver, MountKind, NamespaceRequest, NetworkRequest, PullPolicy,
+use super::{
+    Definition, DefinitionForm, Notes, cpus, lifecycle, network, port, security_options, short_volume,
+    tmpfs_options, yaml,
 };
+use crate::{ContainerRecord, IpcRequest, MountKind, NamespaceRequest, NetworkRequest, PullPolicy};
 
 pub(super) fn document(records: &[ContainerRecord]) -> Definition {
     let mut services = Map::new();
     let mut volumes = Map::new();
     let mut lines = Vec::new();
     for record in records {
-        let mut notes = Notes::of(record);
+        let mut notes = Notes::of(record, DefinitionForm::Compose);
         services.insert(record.name.clone(), service(record, records, &mut notes));
         lines.append(&mut notes.lines);
         let named =
@@ -96,7 +97,9 @@ fn service(record: &ContainerRecord, all: &[ContainerRecord], notes: &mut Notes<
     notes.missing(grace.is_some_and(|seconds| seconds < 0), "--stop-timeout -1");
     service
         .put("stop_grace_period", grace.filter(|seconds| *seconds >= 0).map(|seconds| format!("{seconds}s")));
-    service.put("logging", (request.log == LogDriver::None).then(|| json!({"driver": "none"})));
+    service.put("restart", lifecycle::restart(request.restart));
+    service.put("healthcheck", lifecycle::compose_health(request, notes));
+    service.put("logging", lifecycle::compose_logging(request));
     Value::Object(service.0)
 }
 

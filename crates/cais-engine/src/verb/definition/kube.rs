@@ -1,10 +1,12 @@
 //! `inspect --as kube`: a Pod with one container, Kubernetes API v1.
 
+use cais_oci::Healthcheck;
 use serde_json::{Map, Value, json};
 
-use super::{Notes, cpus, security_options, yaml};
+use super::{Notes, cpus, lifecycle, security_options, yaml};
 use crate::{
-    ContainerRecord, IpcRequest, LogDriver, MountKind, NamespaceSource, NetworkRequest, Protocol, PullPolicy,
+    ContainerRecord, HealthAction, IpcRequest, MountKind, NamespaceSource, NetworkRequest, Protocol,
+    PullPolicy, RestartPolicy,
 };
 
 pub(super) fn pod(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
@@ -21,6 +23,7 @@ pub(super) fn pod(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
     let (mounts, volumes) = volumes(record, notes);
     let mut spec = spec(record, notes);
     let mut container = container(record, &name, notes);
+    probes(record, &mut container, notes);
     if !mounts.is_empty() {
         container.insert("volumeMounts".into(), json!(mounts));
     }
@@ -45,7 +48,15 @@ fn spec(record: &ContainerRecord, notes: &mut Notes<'_>) -> Map<String, Value> {
     let request = &record.request;
     let mut spec = Map::new();
     let mut put = |key: &str, value: Value| drop(spec.insert(key.to_owned(), value));
-    put("restartPolicy", json!("Never"));
+    let restart = match request.restart {
+        RestartPolicy::No => "Never",
+        RestartPolicy::OnFailure { max_retries } => {
+            notes.missing(max_retries > 0, "the number of retries of --restart on-failure");
+            "OnFailure"
+        }
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => "Always",
+    };
+    put("restartPolicy", json!(restart));
     match &record.network {
         NetworkRequest::Host => put("hostNetwork", json!(true)),
         NetworkRequest::None => notes.add("--network none cannot be said in this form: use a NetworkPolicy"),
@@ -310,6 +321,25 @@ fn volumes(record: &ContainerRecord, notes: &mut Notes<'_>) -> (Vec<Value>, Vec<
     (mounts, volumes)
 }
 
+/// Probes: one that fails restarts the container, whatever `--health-on-failure` says.
+fn probes(record: &ContainerRecord, container: &mut Map<String, Value>, notes: &mut Notes<'_>) {
+    let health = &record.request.health;
+    for (key, check) in [("livenessProbe", &health.check), ("startupProbe", &health.startup.check)] {
+        if let Some(probe) = lifecycle::kube_probe(check) {
+            container.insert(key.to_owned(), probe);
+        } else {
+            notes.missing(*check != Healthcheck::default(), "a health check without a command of its own");
+        }
+    }
+    let kept = health.kept_probes.is_some() || health.kept_bytes.is_some() || health.log_directory.is_some();
+    notes.missing(kept, "--health-log-destination, --health-max-log-count, --health-max-log-size");
+    notes.missing(health.check.start_interval > 0, "--health-start-interval");
+    notes.missing(health.startup.successes > 1, "--health-startup-success");
+    notes.missing(health.disabled, "--no-healthcheck");
+    let other = matches!(health.on_failure, HealthAction::Kill | HealthAction::Stop);
+    notes.missing(other, "--health-on-failure kill or stop");
+}
+
 /// What a Pod has no field for.
 fn unsaid(record: &ContainerRecord, notes: &mut Notes<'_>) {
     let request = &record.request;
@@ -319,7 +349,7 @@ fn unsaid(record: &ContainerRecord, notes: &mut Notes<'_>) {
         asked.memory_swap_bytes.is_some(),
         asked.memory_swappiness.is_some(),
         asked.cpu_shares.is_some(),
-        asked.cpu_quota_us.is_some(),
+        asked.cpu_quota_us.is_some() || asked.cpu_period_us.is_some(),
         asked.cpuset_cpus.is_some() || asked.cpuset_mems.is_some(),
         asked.pids_limit.is_some(),
         asked.blkio_weight.is_some(),
@@ -329,8 +359,12 @@ fn unsaid(record: &ContainerRecord, notes: &mut Notes<'_>) {
     notes.missing(!request.ulimits.is_empty(), "--ulimit");
     notes.missing(!request.devices.is_empty() || !request.device_cgroup_rules.is_empty(), "--device");
     notes.missing(request.init, "--init");
+    notes.missing(request.platform.is_some(), "--platform (use a node selector)");
     notes.missing(request.stop_signal.is_some(), "--stop-signal");
-    notes.missing(request.log == LogDriver::None, "--log-driver none");
+    if let Some(driver) = lifecycle::log_driver(request.log) {
+        notes.missing(true, &format!("--log-driver {driver}"));
+    }
+    notes.missing(!request.log_options.given.is_empty(), "--log-opt");
     notes.missing(request.domainname.is_some(), "--domainname");
     notes.missing(request.auto_remove, "--rm");
 }

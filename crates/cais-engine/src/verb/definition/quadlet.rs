@@ -1,9 +1,10 @@
 //! `inspect --as quadlet`: a `.container` unit, podman-systemd.unit(5). What has no key of its own stands in `PodmanArgs=`.
 
 use super::{
-    Notes, limit, limit_flags, namespace_flags, network, port, security_options, short_volume, tmpfs_options,
+    Notes, lifecycle, limit, limit_flags, namespace_flags, network, port, security_options, short_volume,
+    tmpfs_options,
 };
-use crate::{ContainerRecord, LogDriver, MountKind, MountRequest, PullPolicy};
+use crate::{ContainerRecord, MountKind, MountRequest, PullPolicy, RestartPolicy};
 
 /// Lines of a section.
 struct Section {
@@ -117,12 +118,36 @@ pub(super) fn unit(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
     let timeout = request.stop_timeout_secs;
     section.key("StopTimeout", timeout.filter(|seconds| *seconds >= 0));
     notes.missing(timeout.is_some_and(|seconds| seconds < 0), "--stop-timeout -1");
-    section.key("LogDriver", (request.log == LogDriver::None).then_some("none"));
+    section.key("LogDriver", lifecycle::log_driver(request.log));
+    section.words("LogOpt", lifecycle::log_options(request));
+    section.key("HealthCmd", request.health.disabled.then_some("none"));
+    for (flag, key, value) in lifecycle::health(request) {
+        if key.is_empty() {
+            notes.missing(true, flag);
+        } else {
+            section.key(key, value);
+        }
+    }
+    notes.missing(request.auto_remove, "--rm");
+    let service = restart(record, notes);
     let name = escaped(&record.name);
     format!(
-        "# {}.container\n[Unit]\nDescription=Container {name}\n\n[Container]\n{}\n[Install]\nWantedBy=default.target\n",
+        "# {}.container\n[Unit]\nDescription=Container {name}\n\n[Container]\n{}\n{service}[Install]\nWantedBy=default.target\n",
         record.name, section.text
     )
+}
+
+/// systemd restarts it, not podman: the words are those of systemd.service(5).
+fn restart(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
+    let word = match record.request.restart {
+        RestartPolicy::No => return String::new(),
+        RestartPolicy::OnFailure { max_retries } => {
+            notes.missing(max_retries > 0, "the number of retries of --restart on-failure");
+            "on-failure"
+        }
+        RestartPolicy::Always | RestartPolicy::UnlessStopped => "always",
+    };
+    format!("[Service]\nRestart={word}\n\n")
 }
 
 /// Variables with a value; one without means that the image's is removed, which no key says.

@@ -2,9 +2,13 @@
 //! times and, when there was none, name.
 
 use super::{
-    Notes, limit, limit_flags, namespace_flags, network, port, security_options, short_volume, tmpfs_options,
+    Notes, lifecycle, limit, limit_flags, namespace_flags, network, port, security_options, short_volume,
+    tmpfs_options,
 };
-use crate::{ContainerRecord, LogDriver, MountKind, MountRequest, PullPolicy};
+use crate::{
+    ContainerRecord, ContainerRequest, DeviceLimitKind, ImageVolumes, IpcRequest, MountKind, MountRequest,
+    PullPolicy,
+};
 
 /// Words of the line, in groups that stand together.
 struct Line {
@@ -52,7 +56,8 @@ pub(super) fn line(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
     line.values("--label", request.labels.iter().map(|(key, value)| format!("{key}={value}")));
     line.value("--stop-signal", request.stop_signal.as_ref());
     line.value("--stop-timeout", request.stop_timeout_secs);
-    line.value("--log-driver", (request.log == LogDriver::None).then_some("none"));
+    life(&mut line, request);
+    rare(&mut line, request);
     line.value("--platform", request.platform.as_ref());
     line.value(
         "--pull",
@@ -79,6 +84,54 @@ pub(super) fn line(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
     line.words.extend(arguments);
     let words: Vec<String> = line.words.iter().map(|word| quoted(word)).collect();
     format!("{}\n", words.join(" "))
+}
+
+fn life(line: &mut Line, request: &ContainerRequest) {
+    line.value("--restart", lifecycle::restart(request.restart));
+    line.switch("--no-healthcheck", request.health.disabled);
+    lifecycle::health(request).into_iter().for_each(|(flag, _, value)| line.value(flag, value));
+    line.value("--log-driver", lifecycle::log_driver(request.log));
+    line.values("--log-opt", lifecycle::log_options(request));
+}
+
+/// Flags that few containers have.
+fn rare(line: &mut Line, request: &ContainerRequest) {
+    let spaces = &request.namespaces;
+    for (flag, host) in
+        [("--pid", spaces.host_pid), ("--uts", spaces.host_uts), ("--cgroupns", spaces.host_cgroup)]
+    {
+        line.value(flag, host.then_some("host"));
+    }
+    line.value(
+        "--ipc",
+        match spaces.ipc {
+            IpcRequest::Private => None,
+            IpcRequest::None => Some("none"),
+            IpcRequest::Host => Some("host"),
+        },
+    );
+    line.values("--annotation", request.annotations.iter().map(|(key, value)| format!("{key}={value}")));
+    line.switch("--unsetenv-all", request.ignore_image_env);
+    line.values("--env-merge", &request.env_merge);
+    line.value(
+        "--image-volume",
+        match request.image_volumes {
+            ImageVolumes::Anonymous => None,
+            ImageVolumes::Tmpfs => Some("tmpfs"),
+            ImageVolumes::Ignore => Some("ignore"),
+        },
+    );
+    line.values("--volumes-from", &request.volumes_from);
+    line.switch("--no-hosts", request.no_hosts);
+    line.switch("--no-hostname", request.no_hostname);
+    line.value("--umask", request.umask.map(|umask| format!("{umask:04o}")));
+    // 8 is PER_LINUX32; the command line has no word for others.
+    line.value(
+        "--personality",
+        request.personality.map(|persona| if persona == 8 { "LINUX32" } else { "LINUX" }),
+    );
+    line.value("--pidfile", request.pidfile.as_ref().map(|path| path.display()));
+    line.value("--mac-address", request.mac_address.as_ref());
 }
 
 fn names_and_network(line: &mut Line, record: &ContainerRecord) {
@@ -169,6 +222,19 @@ fn resources(line: &mut Line, record: &ContainerRecord) {
     line.value("--blkio-weight", asked.blkio_weight);
     line.switch("--oom-kill-disable", asked.oom_kill_disable);
     line.value("--oom-score-adj", asked.oom_score_adj);
+    line.value("--cpu-rt-period", asked.cpu_rt_period_us);
+    line.value("--cpu-rt-runtime", asked.cpu_rt_runtime_us);
+    for limit in &asked.device_limits {
+        let flag = match limit.kind {
+            DeviceLimitKind::Weight => "--blkio-weight-device",
+            DeviceLimitKind::ReadBps => "--device-read-bps",
+            DeviceLimitKind::WriteBps => "--device-write-bps",
+            DeviceLimitKind::ReadIops => "--device-read-iops",
+            DeviceLimitKind::WriteIops => "--device-write-iops",
+        };
+        line.value(flag, Some(format!("{}:{}", limit.path, limit.value)));
+    }
+    line.values("--cgroup-conf", asked.unified.iter().map(|(file, value)| format!("{file}={value}")));
 }
 
 /// A word for a POSIX shell: bare when it holds nothing special.
