@@ -5,12 +5,14 @@ use std::path::Path;
 use cais_runtime::capability::{self, CapSet, Capabilities};
 use cais_runtime::device::{self, Device, DeviceError, DeviceRequest};
 use cais_runtime::launch::{CgroupPlan, Launch, Limit, MountPlan, Namespaces, Node, Process, Root};
+use cais_runtime::plan;
 use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, Program, SeccompError, Target};
 
+use crate::path_pattern;
 use crate::selinux;
 use crate::{
-    ContainerRecord, Engine, Error, ErrorKind, IpcRequest, MountKind, MountRecord, NetworkRequest, Result,
-    SeccompRequest, Ulimit,
+    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, IpcRequest, MountKind, MountRecord,
+    NetworkRequest, Result, SeccompRequest, Ulimit,
 };
 
 const MS_PRIVATE: u64 = 1 << 18;
@@ -41,6 +43,7 @@ pub(crate) fn assemble(
     for mount in &record.mounts {
         mounts.push(requested_mount(mount)?);
     }
+    let (masked, read_only_paths) = kernel_paths(request);
     Ok(Launch {
         mountpoint: engine.store.paths().mountpoint(),
         root: root(engine, record),
@@ -54,7 +57,8 @@ pub(crate) fn assemble(
         nodes: nodes(record, rootless)?,
         shm_size_bytes: ipc.has_own_shm().then(|| request.shm_size_bytes.unwrap_or(SHM_BYTES)),
         tty: request.tty,
-        confined: !request.privileged && !request.security.unmask,
+        masked,
+        read_only_paths,
         writable_sys: request.privileged,
         sysctls: sysctls(record, rootless),
         oom_score_adj: request.resources.oom_score_adj.map(|asked| oom_score(asked, warnings)),
@@ -63,6 +67,20 @@ pub(crate) fn assemble(
         process: process(engine, record, warnings)?,
         failing_step: engine.config.failing_step,
     })
+}
+
+/// Paths that are masked and that are read-only, by podman's rules: what is unmasked is neither; what was asked to be
+/// masked is in any case.
+pub(crate) fn kernel_paths(request: &ContainerRequest) -> (Vec<String>, Vec<String>) {
+    let security = &request.security;
+    let keeps = |path: &&str| {
+        let unmasked = |pattern: &String| path_pattern::matches(pattern, path);
+        !request.privileged && !security.unmask && !security.unmasked.iter().any(unmasked)
+    };
+    let kept = |paths: &[&str]| paths.iter().copied().filter(keeps).map(str::to_owned).collect::<Vec<_>>();
+    let mut masked = kept(&plan::MASKED);
+    masked.extend(security.masked.clone());
+    (masked, kept(&plan::READ_ONLY))
 }
 
 fn root(engine: &Engine, record: &ContainerRecord) -> Root {

@@ -20,6 +20,7 @@ mod network;
 mod oom;
 mod overlay;
 mod pasta;
+mod path_pattern;
 pub mod progress;
 mod resolve;
 mod restart;

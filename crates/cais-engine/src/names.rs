@@ -3,10 +3,16 @@
 use cais_net::hosts::{ExtraHost, HostsFile};
 use cais_net::resolv::{DnsSettings, Reach, ServerSource, resolv_conf};
 
-use rustix::fs::{XattrFlags, setxattr};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::AsFd;
 
+use rustix::fs::{OFlags, XattrFlags, setxattr};
+use rustix::io::Errno;
+
+use crate::root_view::open_in_root;
 use crate::selinux;
-use crate::{ContainerRecord, Engine, Error, ErrorKind, NetworkRequest, Result, RunFacts};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, HostsBase, NetworkRequest, Result, RunFacts};
 
 impl Engine {
     /// Writes the three files into the container's directory; a container in another's network has none of its own.
@@ -35,9 +41,47 @@ impl Engine {
                 })
                 .map_err(|e| Error::caused(ErrorKind::System, format!("write {}", path.display()), e))
         };
-        write(paths.container_hosts(&record.id), &hosts(record, facts)?)?;
+        let mut hosts = hosts(record, facts)?;
+        if let Some(base) = self.hosts_base(record)? {
+            if !hosts.ends_with('\n') {
+                hosts.push('\n');
+            }
+            let fresh = |line: &&str| !hosts.lines().any(|own| own == *line);
+            let lines: Vec<&str> = base.lines().filter(fresh).collect();
+            hosts.push_str(&lines.join("\n"));
+            hosts.push('\n');
+        }
+        write(paths.container_hosts(&record.id), &hosts)?;
         write(paths.container_hostname(&record.id), &format!("{}\n", record.hostname))?;
         write(paths.container_resolv_conf(&record.id), &resolver(record, warnings))
+    }
+}
+
+impl Engine {
+    /// The text of the file whose lines are added; an image without one has none.
+    fn hosts_base(&self, record: &ContainerRecord) -> Result<Option<String>> {
+        let failed = |path: &str, error: std::io::Error| {
+            Error::caused(ErrorKind::Invalid, format!("read the hosts file {path}"), error)
+        };
+        let text = match &record.request.hosts_base {
+            HostsBase::Nothing => return Ok(None),
+            HostsBase::File(path) => {
+                std::fs::read(path).map_err(|error| failed(&path.display().to_string(), error))?
+            }
+            HostsBase::Image => {
+                let root = self.bare_root(record)?;
+                let mut text = Vec::new();
+                match open_in_root(root.as_fd(), b"etc/hosts", OFlags::RDONLY) {
+                    Err(Errno::NOENT) => return Ok(None),
+                    file => {
+                        let mut file = File::from(file.map_err(|e| failed("of the image", e.into()))?);
+                        file.read_to_end(&mut text).map_err(|error| failed("of the image", error))?;
+                    }
+                }
+                text
+            }
+        };
+        Ok(Some(String::from_utf8_lossy(&text).into_owned()))
     }
 }
 

@@ -84,6 +84,10 @@ impl Engine {
         if let Some(record) = record.filter(|record| record.request.auto_remove) {
             self.discard(record)?;
             self.tell_container(record, "destroy", &[]);
+            if record.request.remove_image {
+                // What else uses it keeps it.
+                let _ = self.remove_image(&record.image_name, false, false);
+            }
         }
         if let Some(pod) = record.and_then(|record| record.pod.as_deref().filter(|_| !record.infra)) {
             self.leave_pod(pod)?;

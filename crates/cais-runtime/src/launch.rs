@@ -201,8 +201,10 @@ pub struct Launch {
     pub shm_size_bytes: Option<u64>,
     /// Terminal instead of pipes.
     pub tty: bool,
-    /// Masked and read-only paths apply.
-    pub confined: bool,
+    /// Hidden from the container, see [`crate::plan::MASKED`]; missing ones are ignored.
+    pub masked: Vec<String>,
+    /// Read-only for the container, see [`crate::plan::READ_ONLY`]; missing ones are ignored.
+    pub read_only_paths: Vec<String>,
     /// /sys is writable (privileged).
     pub writable_sys: bool,
     /// Kernel parameters, `net.ipv4.ip_forward` form.

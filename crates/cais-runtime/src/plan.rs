@@ -127,7 +127,7 @@ pub fn container(launch: &Launch) -> Result<Planned> {
     planner.devices()?;
     planner.mounts()?;
     planner.identity_of_host()?;
-    planner.terminal_and_masks();
+    planner.terminal_and_masks()?;
     planner.enter()?;
     process(&mut planner.steps, &launch.process)?;
     Ok(Planned { steps: planner.steps, clone_flags: namespaces::clone_flags(&launch.namespaces) })
@@ -421,22 +421,22 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn terminal_and_masks(&mut self) {
+    fn terminal_and_masks(&mut self) -> Result<()> {
         let sentence = if self.launch.tty { "open a terminal" } else { "connect standard input and output" };
         self.steps.push(sentence, &Step::Stdio { console: true });
-        if self.launch.confined {
-            for masked in MASKED {
-                let step = Step::Mask { path: Str(masked.as_bytes()) };
-                self.steps.push(format!("mask {masked}"), &step);
-            }
-            for read_only in READ_ONLY {
-                let step = Step::ReadOnlyPath { path: Str(read_only.as_bytes()) };
-                self.steps.push(format!("make {read_only} read-only"), &step);
-            }
+        let launch = self.launch;
+        for masked in &launch.masked {
+            let step = Step::Mask { path: text("a masked path", masked)? };
+            self.steps.push(format!("mask {masked}"), &step);
         }
-        if self.launch.read_only {
+        for read_only in &launch.read_only_paths {
+            let step = Step::ReadOnlyPath { path: text("a read-only path", read_only)? };
+            self.steps.push(format!("make {read_only} read-only"), &step);
+        }
+        if launch.read_only {
             self.steps.push("make the root read-only", &Step::RootAttributes { set: RDONLY });
         }
+        Ok(())
     }
 
     fn enter(&mut self) -> Result<()> {

@@ -19,7 +19,7 @@ mod network;
 mod pod;
 
 pub use launch::{
-    DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, NamespaceRequest, NamespaceSource,
+    DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, NamespaceRequest, NamespaceSource,
 };
 pub use lifecycle::*;
 pub use network::*;
@@ -109,6 +109,8 @@ pub struct ContainerRequest {
     pub log_options: LogOptions,
     /// Remove the container when it ends.
     pub auto_remove: bool,
+    /// Then remove its image, too, if nothing else uses it.
+    pub remove_image: bool,
     /// Whether it runs again when it has ended.
     pub restart: RestartPolicy,
     /// How its health is probed; what is not said is the image's.
@@ -142,6 +144,8 @@ pub struct ContainerRequest {
     pub volumes_from: Vec<String>,
     /// The image's /etc/hosts stays.
     pub no_hosts: bool,
+    /// What is added to the container's /etc/hosts.
+    pub hosts_base: HostsBase,
     /// The image's /etc/hostname stays.
     pub no_hostname: bool,
     /// Permissions that new files do not get; `None` is 022.
@@ -225,8 +229,12 @@ pub struct SecurityRequest {
     pub label_disable: bool,
     /// `label=user:…` and its like.
     pub label: LabelRequest,
-    /// `systempaths=unconfined`: nothing masked or read-only.
+    /// `systempaths=unconfined`: nothing masked or read-only but what `masked` says.
     pub unmask: bool,
+    /// `mask=PATH`: hidden beside what is hidden anyway, absolute.
+    pub masked: Vec<String>,
+    /// `unmask=PATTERN`: of what is hidden or read-only anyway, not these.
+    pub unmasked: Vec<String>,
 }
 
 /// Parts of SELinux labels that are asked for; all empty is no label.

@@ -65,12 +65,16 @@ impl Chosen {
     }
 }
 
-/// Exactly one container: its name, or `--latest`.
+/// Exactly one container: its name, `--latest`, or the file of `--cidfile`.
 ///
 /// # Errors
 /// When there is neither, or both.
-pub fn one(door: &Door, latest: bool, typed: Option<&str>) -> Result<String, Failure> {
-    let chosen = Chosen { latest, ..Chosen::default() };
+pub fn one(door: &Door, latest: bool, cidfile: Option<&str>, typed: Option<&str>) -> Result<String, Failure> {
+    let cidfile: Vec<String> = cidfile.map(str::to_owned).into_iter().collect();
+    if latest && !cidfile.is_empty() {
+        return Err(Failure::usage("conflicting options: use --latest or --cidfile"));
+    }
+    let chosen = Chosen { latest, cidfile, ..Chosen::default() };
     let typed: Vec<String> = typed.map(str::to_owned).into_iter().collect();
     chosen.names(door, &typed, &[], |_| false)?.pop().ok_or_else(|| missing(door))
 }

@@ -49,6 +49,9 @@ pub struct LaunchArgs {
     /// Set a variable from variables of the image (PATH=/opt/bin:$PATH).
     #[arg(long, value_name = "NAME=VALUE")]
     pub env_merge: Vec<String>,
+    /// Lines that /etc/hosts has beside the container's own: a file, image or none.
+    #[arg(long, value_name = "FILE")]
+    pub hosts_file: Option<String>,
     /// Pass the caller's proxy variables (HTTP_PROXY and its like).
     #[arg(long)]
     pub http_proxy: bool,

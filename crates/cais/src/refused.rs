@@ -67,7 +67,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("rdt-class", &[], "groups of resctrl are not supported by run; the runtime has them"),
     valued("retry", &[], "how often a registry is asked again is not to be chosen yet"),
     valued("retry-delay", &[], "how often a registry is asked again is not to be chosen yet"),
-    switch("rmi", "use cais rmi after the run"),
     valued("runtime", &["cais", ""], "there is no other runtime than cais itself"),
     valued("sdnotify", &["ignore"], "sd_notify is not supported yet"),
     valued("seccomp-policy", &["default"], "use --security-opt seccomp="),
@@ -86,7 +85,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("authfile", &[], "set REGISTRY_AUTH_FILE"),
     valued("cert-dir", &[], "put certificates into /etc/containers/certs.d"),
     valued("creds", &[], "put credentials into the docker config or auth.json"),
-    valued("hosts-file", &[], "the file is made from --add-host; --no-hosts leaves the image's"),
     valued(
         "init-ctr",
         &[],
@@ -97,15 +95,9 @@ pub const CONTAINER: &[Refused] = &[
 
 /// Of `exec`.
 pub const EXEC: &[Refused] = &[
-    valued("cidfile", &[], "name the container: cais exec $(cat FILE)"),
     Refused { harmless: &["true", "false"], ..switch("no-session", "no session is ever kept") },
     valued("preserve-fd", &[], "passing file descriptors is not supported"),
     valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
-    valued(
-        "wait",
-        &["0"],
-        "waiting for the container to run is not supported; use cais wait --condition running",
-    ),
 ];
 
 /// Of `start`.

@@ -15,7 +15,7 @@ use cais_runtime::plan;
 use cais_store::ImageRecord;
 
 use super::exec::{NEWPID, NEWUSER};
-use crate::assemble::{SHM_BYTES, name_files, nodes, process};
+use crate::assemble::{SHM_BYTES, kernel_paths, name_files, nodes, process};
 use crate::attach::{AfterExec, AttachStream, broken, short};
 use crate::limits::Group;
 use crate::progress::Progress;
@@ -143,6 +143,8 @@ impl Engine {
                 *read_only = true;
             }
         }
+        let (masked, read_only_paths) =
+            if request.privileged { Default::default() } else { kernel_paths(&record.request) };
         let attributes = 0b110; // nosuid, nodev
         mounts.push(MountPlan::Tmpfs {
             target: "/tmp".into(),
@@ -167,7 +169,8 @@ impl Engine {
             nodes: nodes(record, rootless)?,
             shm_size_bytes: Some(SHM_BYTES),
             tty: request.tty,
-            confined: !request.privileged && !record.request.privileged,
+            masked,
+            read_only_paths,
             writable_sys: request.privileged || record.request.privileged,
             sysctls: Vec::new(),
             oom_score_adj: None,

@@ -327,6 +327,7 @@ fn security_options(record: &ContainerRecord, notes: &mut Notes<'_>) -> Vec<Stri
     if security.unmask {
         all.push("systempaths=unconfined".into());
     }
+    all.extend(security.paths());
     all
 }
 

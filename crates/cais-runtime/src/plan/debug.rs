@@ -29,7 +29,7 @@ pub fn debug(launch: &Launch, pidfd: i32) -> Result<Planned> {
     planner.kernel_filesystems()?;
     planner.devices()?;
     planner.mounts()?;
-    planner.terminal_and_masks();
+    planner.terminal_and_masks()?;
     // A tools image is shared by all who use it.
     if !launch.read_only {
         planner.steps.push("make the root read-only", &Step::RootAttributes { set: RDONLY });

@@ -82,7 +82,8 @@ fn launch() -> Launch {
         }],
         shm_size_bytes: Some(1 << 20),
         tty: false,
-        confined: true,
+        masked: MASKED.map(str::to_owned).to_vec(),
+        read_only_paths: READ_ONLY.map(str::to_owned).to_vec(),
         writable_sys: false,
         sysctls: vec![("net.ipv4.ip_forward".into(), "1".into())],
         oom_score_adj: Some(100),
@@ -186,7 +187,8 @@ fn with_no_new_privileges_the_filter_comes_last() {
 
 #[test]
 fn privileged_containers_are_not_masked() {
-    let words = words(&container(&Launch { confined: false, ..launch() }).expect("plans").steps);
+    let open = Launch { masked: Vec::new(), read_only_paths: Vec::new(), ..launch() };
+    let words = words(&container(&open).expect("plans").steps);
     assert!(!words.iter().any(|w| w == "Mask" || w == "ReadOnlyPath"), "{words:#?}");
 }
 

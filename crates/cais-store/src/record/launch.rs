@@ -111,6 +111,19 @@ pub enum ImageVolumes {
     Ignore,
 }
 
+/// Lines that a container's /etc/hosts has beside its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostsBase {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of the image's file.
+    Image,
+    /// Those of a file of the host, absolute.
+    File(std::path::PathBuf),
+}
+
 /// What of a block device is limited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -150,5 +163,15 @@ impl super::LabelRequest {
             ("filetype", &self.file_kind),
         ];
         parts.iter().filter_map(|(name, value)| Some(format!("label={name}:{}", value.as_ref()?))).collect()
+    }
+}
+
+impl super::SecurityRequest {
+    /// Masked and unmasked paths as they are given to `--security-opt`.
+    #[must_use]
+    pub fn paths(&self) -> Vec<String> {
+        let option =
+            |name: &str, paths: &[String]| (!paths.is_empty()).then(|| format!("{name}={}", paths.join(":")));
+        option("mask", &self.masked).into_iter().chain(option("unmask", &self.unmasked)).collect()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use cais_engine::{
-    ContainerRequest, DeviceLimitKind, DeviceLimitRequest, ImageVolumes, IpcRequest, MountKind, MountRequest,
+    ContainerRequest, DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, MountKind, MountRequest,
     NamespaceRequest, NamespaceSource, NetworkRequest,
 };
 
@@ -63,6 +63,14 @@ pub(super) fn apply(args: &ContainerArgs, caller: &Caller<'_>, request: &mut Con
     request.volumes_from = flags.volumes_from.iter().map(|text| volumes_from(text)).collect::<Result<_>>()?;
     request.no_hosts = flags.no_hosts;
     request.no_hostname = flags.no_hostname;
+    request.hosts_base = match flags.hosts_file.as_deref() {
+        None | Some("" | "none") => HostsBase::Nothing,
+        Some("image") => HostsBase::Image,
+        Some(path) => HostsBase::File(absolute(caller.directory, path)),
+    };
+    if flags.no_hosts && request.hosts_base != HostsBase::Nothing {
+        return Err(Failure::usage("conflicting options: --no-hosts and --hosts-file"));
+    }
     request.umask = flags.umask.as_deref().map(umask).transpose()?;
     request.personality = match flags.personality.as_deref().map(str::to_ascii_uppercase).as_deref() {
         None => None,

@@ -33,7 +33,8 @@ pub(super) fn size(text: Option<&str>) -> Result<Option<u64>> {
 /// `name=soft[:hard]`; the last of a name wins.
 pub(super) fn ulimits(texts: &[String]) -> Result<Vec<Ulimit>> {
     let mut limits: Vec<Ulimit> = Vec::new();
-    for text in texts {
+    // Podman's `host` asks for the caller's limits, which a container has anyway.
+    for text in texts.iter().filter(|text| *text != "host") {
         let limit = ulimit(text)?;
         limits.retain(|old| old.name != limit.name);
         limits.push(limit);

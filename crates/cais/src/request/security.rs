@@ -46,16 +46,22 @@ pub(super) fn options(texts: &[String], caller: &Caller<'_>) -> Result<SecurityR
                 })? = Some(value.to_owned());
             }
             ("systempaths", Some("unconfined")) => security.unmask = true,
-            ("mask" | "unmask", _) => {
-                return Err(format!(
-                    "{text}: masking single paths is not supported yet; systempaths=unconfined unmasks all"
-                ));
-            }
+            ("unmask", Some(all)) if all.eq_ignore_ascii_case("all") => security.unmask = true,
+            ("mask", Some(paths)) => security.masked.extend(absolute_paths(text, paths)?),
+            ("unmask", Some(paths)) => security.unmasked.extend(absolute_paths(text, paths)?),
             ("proc-opts", _) => return Err(format!("{text}: options of /proc are not supported yet")),
             _ => return Err(format!("invalid option {text:?}")),
         }
     }
     Ok(security)
+}
+
+/// `/a:/b`
+fn absolute_paths(option: &str, paths: &str) -> Result<Vec<String>> {
+    match paths.split(':').find(|path| !path.starts_with('/')) {
+        Some(path) => Err(format!("{option}: the path {path:?} is not absolute")),
+        None => Ok(paths.split(':').map(str::to_owned).collect()),
+    }
 }
 
 /// Names in upper case; whether they exist is for the engine to say.

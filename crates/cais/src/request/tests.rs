@@ -404,6 +404,7 @@ fn limits() {
     refuse(&["--oom-score-adj", "2000"], "--oom-score-adj");
     refuse(&["--cpus", "1", "--cpu-quota", "5"], "conflicting options");
     refuse(&["--cpus", "x"], "--cpus: ");
+    expect(&["--ulimit", "host"], |_| {});
     refuse(&["--ulimit", "nofile"], "expected name=soft");
     refuse(&["--ulimit", "files=1"], "unknown limit");
     refuse(&["--ulimit", "nofile=2:1"], "greater than the hard limit");
@@ -433,7 +434,11 @@ fn security() {
     expect(&["--security-opt", "systempaths=unconfined"], s(|s| s.unmask = true));
     refuse(&["--security-opt", "seccomp=none.json"], "seccomp profile none.json: ");
     refuse(&["--security-opt", "seccomp=broken.json"], "seccomp profile broken.json: ");
-    refuse(&["--security-opt", "mask=/proc"], "not supported yet");
+    expect(
+        &["--security-opt", "mask=/a:/b", "--security-opt", "unmask=/proc/*", "--security-opt", "unmask=ALL"],
+        s(|s| (s.masked, s.unmasked, s.unmask) = (texts(&["/a", "/b"]), texts(&["/proc/*"]), true)),
+    );
+    refuse(&["--security-opt", "mask=a"], "not absolute");
     expect(
         &["--security-opt", "label=type:x_t", "--security-opt", "label:level:s0:c1,c2"],
         s(|s| (s.label.kind, s.label.level) = (Some("x_t".into()), Some("s0:c1,c2".into()))),

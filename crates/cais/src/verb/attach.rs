@@ -31,7 +31,7 @@ struct AttachArgs {
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: AttachArgs = parse(door.spec, argv)?;
-    let container = chosen::one(door, args.latest, args.container.as_deref())?;
+    let container = chosen::one(door, args.latest, None, args.container.as_deref())?;
     let engine = door.engine()?;
     let request = engine.container(&container)?.record.request;
     let wishes = Wishes {

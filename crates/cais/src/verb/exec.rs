@@ -7,8 +7,10 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cais_engine::verb::ExecRequest;
+use cais_engine::view::State;
 use clap::Args;
 
 use crate::attached::{check_terminal, detach_keys, follow};
@@ -22,6 +24,9 @@ use crate::terminal;
 
 #[derive(Debug, Args)]
 struct ExecArgs {
+    /// Read the container's id from a file.
+    #[arg(long, value_name = "FILE")]
+    cidfile: Option<String>,
     /// Run in the background.
     #[arg(short, long)]
     detach: bool,
@@ -49,6 +54,9 @@ struct ExecArgs {
     /// User and group (name or number, user[:group]).
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
+    /// Wait so many seconds for the container to run.
+    #[arg(long, value_name = "SECONDS")]
+    wait: Option<u64>,
     /// Working directory in the container.
     #[arg(short, long, value_name = "DIR")]
     workdir: Option<String>,
@@ -59,7 +67,7 @@ struct ExecArgs {
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let args: ExecArgs = parse(door.spec, argv)?;
     let (typed, command) = match args.words.as_slice() {
-        command if args.latest => (None, command),
+        command if args.latest || args.cidfile.is_some() => (None, command),
         [container, command @ ..] => (Some(container.as_str()), command),
         [] => return Err(Failure::usage("a container is missing")),
     };
@@ -67,7 +75,10 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         let message = format!("a command is missing; usage: cais {} {}", door.spec.name(), door.spec.usage);
         return Err(Failure::usage(message));
     }
-    let container = chosen::one(door, args.latest, typed)?;
+    let container = match args.wait.filter(|seconds| *seconds > 0) {
+        Some(seconds) => running_within(door, &args, typed, Duration::from_secs(seconds))?,
+        None => chosen::one(door, args.latest, args.cidfile.as_deref(), typed)?,
+    };
     let caller = Caller::here(Path::new("/"), None);
     let request = ExecRequest {
         args: command.to_vec(),
@@ -95,5 +106,30 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     match door.engine()?.exec(&container, &request)? {
         Some(stream) => follow(door, stream, &wishes),
         None => Ok(0),
+    }
+}
+
+/// The container, which need not exist yet, as soon as it runs.
+fn running_within(
+    door: &Door,
+    args: &ExecArgs,
+    typed: Option<&str>,
+    patience: Duration,
+) -> Result<String, Failure> {
+    const LOOK: Duration = Duration::from_millis(50);
+    let limit = Instant::now() + patience;
+    loop {
+        let found = chosen::one(door, args.latest, args.cidfile.as_deref(), typed);
+        if let Ok(name) = &found
+            && door.engine()?.container(name).is_ok_and(|view| view.state == State::Running)
+        {
+            return found;
+        }
+        if Instant::now() >= limit {
+            let name = found?;
+            let message = format!("container {name} does not run after {} seconds", patience.as_secs());
+            return Err(Failure::edge(message, std::io::Error::from(std::io::ErrorKind::TimedOut)));
+        }
+        std::thread::sleep(LOOK);
     }
 }

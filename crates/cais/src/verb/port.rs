@@ -33,7 +33,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         [container, words @ ..] => (Some(container.as_str()), words.first()),
         [] => (None, None),
     };
-    let container = chosen::one(door, args.latest, typed)?;
+    let container = chosen::one(door, args.latest, None, typed)?;
     let ports = door.engine()?.container(&container)?.run.map(|run| run.ports).unwrap_or_default();
     let text = match wanted {
         None => all(&ports),

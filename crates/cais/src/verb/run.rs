@@ -24,6 +24,9 @@ struct RunArgs {
     /// Keys that leave the container running; empty for none.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
+    /// Remove the container when it ends, and its image unless something else uses it.
+    #[arg(long)]
+    rmi: bool,
     /// Pass signals on to the command.
     #[arg(long, action = clap::ArgAction::Set, num_args = 0..=1, require_equals = true, default_value = "true",
         default_missing_value = "true", value_parser = parse_bool)]
@@ -31,7 +34,8 @@ struct RunArgs {
 }
 
 pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
-    let args: RunArgs = parse(door.spec, argv)?;
+    let mut args: RunArgs = parse(door.spec, argv)?;
+    args.container.rm |= args.rmi;
     let mut wishes = streams(&args.container)?;
     wishes.sig_proxy = args.sig_proxy;
     wishes.detach_keys = detach_keys(door, args.detach_keys.as_deref())?;
@@ -40,6 +44,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     }
     let mut request = create::request(door, &args.container)?;
     request.detach = args.detach;
+    request.remove_image = args.rmi;
     request.terminal_size = terminal::size().filter(|_| wishes.tty);
     if !args.detach {
         check_terminal(wishes.tty, wishes.stdin)?;

@@ -36,7 +36,7 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         [] => (None, &[][..]),
     };
     let columns = columns(words)?;
-    let name = chosen::one(door, args.latest, typed)?;
+    let name = chosen::one(door, args.latest, None, typed)?;
     show(door.engine()?, &columns, &[name])
 }
 

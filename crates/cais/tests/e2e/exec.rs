@@ -120,3 +120,18 @@ fn the_end_of_the_container_ends_its_execs() {
         cais.assert_nothing_left();
     });
 }
+
+#[test]
+fn the_container_may_come_from_a_file_or_later() {
+    e2e(|cais| {
+        let file = cais.folder().join("cid");
+        cais.cmd("create --name c1 --cidfile").arg(&file).args("busybox sleep 1000").ok();
+        cais.fails(125, "exec --wait 1 c1 true").one_clear_error().says("does not run after 1 seconds");
+        let waiting = cais.cmd("exec --wait 60 --cidfile").arg(&file).args("echo up").spawn();
+        cais.ok("start c1");
+        let finished = waiting.wait();
+        finished.code(0).prints("up");
+        cais.fails(125, "exec --wait 1 nobody true").one_clear_error().says("does not run");
+        cais.fails(125, "exec --cidfile /no/such true").one_clear_error().says("/no/such");
+    });
+}

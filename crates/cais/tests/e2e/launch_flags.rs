@@ -89,6 +89,43 @@ fn mounts_of_others_and_of_flags() {
 }
 
 #[test]
+fn further_lines_of_the_hosts_file() {
+    e2e(|cais| {
+        let file = cais.folder().join("hosts");
+        std::fs::write(&file, "10.1.2.3 elsewhere\n127.0.0.1\tlocalhost\n").expect("a file");
+        let line = "--network none --add-host own:10.9.9.9 --hosts-file";
+        let hosts = cais.cmd(&format!("run --rm {line}")).arg(&file).args("busybox cat /etc/hosts").ok();
+        assert!(hosts.ends_with("10.1.2.3 elsewhere"), "{hosts}");
+        assert!(hosts.contains("own") && hosts.matches("127.0.0.1\tlocalhost").count() == 1, "{hosts}");
+        cais.ok("run --name c1 --no-hosts busybox sh -c 'echo 10.4.4.4 of-image >/etc/hosts'");
+        cais.ok("commit c1 with-hosts");
+        assert!(
+            cais.ok("run --rm --hosts-file image with-hosts cat /etc/hosts").ends_with("10.4.4.4 of-image")
+        );
+        assert!(!cais.ok("run --rm --hosts-file none with-hosts cat /etc/hosts").contains("of-image"));
+        cais.fails(125, "run --rm --hosts-file /no/such busybox true").one_clear_error().says("/no/such");
+        cais.fails(125, "run --rm --no-hosts --hosts-file image busybox true").says("--hosts-file");
+    });
+}
+
+#[test]
+fn an_image_goes_with_its_container() {
+    e2e(|cais| {
+        cais.ok("tag busybox once:1");
+        cais.ok("run --rmi once:1 true");
+        assert_eq!(cais.ok("ps -aq"), "");
+        cais.fails(1, "image inspect once:1");
+        // Somebody else has it, too.
+        cais.ok("create --name user busybox");
+        assert_eq!(cais.ok("run --rmi busybox echo out"), "out");
+        cais.ok("image inspect --format x busybox");
+        cais.ok("rm user");
+        cais.ok("run -d --rmi busybox sleep 0.1");
+        cais_test::wait_until("the image is gone", || cais.ok("images -q").is_empty());
+    });
+}
+
+#[test]
 fn addresses_and_limits() {
     e2e(|cais| {
         let mac = cais.ok("run --rm --mac-address 92:d0:c6:0a:29:33 busybox cat /sys/class/net/eth0/address");

@@ -242,3 +242,40 @@ fn the_number_that_stands_for_no_user_is_not_root() {
         assert!(finished.status() != 0 && finished.stdout_text().is_empty(), "{finished}");
     });
 }
+
+#[test]
+fn paths_are_masked_and_unmasked_by_name() {
+    e2e(|cais| {
+        let look = "ls /proc/scsi /sys/firmware; cat /etc/secret; touch /proc/sys/kernel/domainname && echo writable";
+        let seen = |flags: &str| {
+            let flags = format!(
+                "run --rm -v {}:/etc/secret {flags} busybox sh -c",
+                cais.folder().join("s").display()
+            );
+            cais.cmd(&flags).arg(look).output().stdout_text().to_owned()
+        };
+        std::fs::write(cais.folder().join("s"), "secret\n").unwrap();
+        let plain = seen("");
+        assert!(plain.contains("secret") && !plain.contains("writable"), "{plain}");
+        let masked = seen("--security-opt mask=/etc/secret:/no/such");
+        assert!(!masked.contains("secret"), "{masked}");
+        let privileged = seen("--privileged --security-opt mask=/etc/secret");
+        assert!(!privileged.contains("secret"), "{privileged}");
+        for all in
+            ["--security-opt unmask=/proc/sys", "--security-opt unmask=/proc/*", "--security-opt unmask=all"]
+        {
+            let open = seen(all);
+            assert!(open.contains("writable"), "{all}: {open}");
+        }
+        cais.ok("create --name c1 --security-opt mask=/a --security-opt unmask=/proc/s* busybox");
+        assert_eq!(cais.inspect("c1", "{{.HostConfig.ReadonlyPaths}}"), "[/proc/bus /proc/fs /proc/irq]");
+        assert!(
+            cais.inspect("c1", "{{.HostConfig.MaskedPaths}}").ends_with(" /sys/devices/virtual/powercap /a]")
+        );
+        assert_eq!(cais.inspect("c1", "{{.HostConfig.SecurityOpt}}"), "[mask=/a unmask=/proc/s*]");
+        assert!(
+            cais.ok("inspect --as run c1")
+                .contains("--security-opt mask=/a --security-opt 'unmask=/proc/s*'")
+        );
+    });
+}

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::network_settings::port_key;
-use cais_runtime::plan::{MASKED, READ_ONLY};
-
+use crate::assemble::kernel_paths;
 use crate::{
     ContainerRecord, ContainerRequest, DeviceLimitKind, MountKind, MountRequest, NetworkRequest,
     RestartPolicy, SeccompRequest,
@@ -20,10 +19,9 @@ pub(super) fn document(record: &ContainerRecord) -> Value {
     let request = &record.request;
     let mut document = front(record);
     resources(request, &mut document);
-    let (masked, read_only) = match request {
-        request if request.privileged => (Value::Null, Value::Null),
-        request if request.security.unmask => (json!([]), json!([])),
-        _ => (json!(MASKED), json!(READ_ONLY)),
+    let (masked, read_only) = match kernel_paths(request) {
+        (masked, _) if request.privileged && masked.is_empty() => (Value::Null, Value::Null),
+        (masked, read_only) => (json!(masked), json!(read_only)),
     };
     document.insert("MaskedPaths".into(), masked);
     document.insert("ReadonlyPaths".into(), read_only);
@@ -260,6 +258,7 @@ fn security_options(request: &ContainerRequest) -> Vec<String> {
         options.push("label=disable".to_owned());
     }
     options.extend(asked);
+    options.extend(security.paths());
     options
 }
 

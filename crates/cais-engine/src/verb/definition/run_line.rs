@@ -6,7 +6,7 @@ use super::{
     tmpfs_options,
 };
 use crate::{
-    ContainerRecord, ContainerRequest, DeviceLimitKind, ImageVolumes, IpcRequest, MountKind, MountRequest,
+    ContainerRecord, ContainerRequest, DeviceLimitKind, HostsBase, ImageVolumes, IpcRequest, MountKind, MountRequest,
     PullPolicy,
 };
 
@@ -42,7 +42,8 @@ pub(super) fn line(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
     line.switch("-d", request.detach);
     line.switch("-i", request.interactive);
     line.switch("-t", request.tty);
-    line.switch("--rm", request.auto_remove);
+    line.switch("--rm", request.auto_remove && !request.remove_image);
+    line.switch("--rmi", request.remove_image);
     line.switch("--init", request.init);
     line.value("--name", request.name.as_ref());
     notes.missing(request.cidfile.is_some(), "--cidfile, whose file exists already,");
@@ -150,6 +151,14 @@ fn names_and_network(line: &mut Line, record: &ContainerRecord) {
     line.values("--dns", &request.dns);
     line.values("--dns-search", &request.dns_search);
     line.values("--dns-option", &request.dns_options);
+    line.value(
+        "--hosts-file",
+        match &request.hosts_base {
+            HostsBase::Nothing => None,
+            HostsBase::Image => Some("image".to_owned()),
+            HostsBase::File(path) => Some(path.display().to_string()),
+        },
+    );
     line.values("--add-host", request.add_hosts.iter().map(|(name, address)| format!("{name}:{address}")));
 }
 
