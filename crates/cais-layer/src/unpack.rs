@@ -15,11 +15,10 @@
 //!   ones would forge merges, and security labels belong to the host's policy: both are dropped.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
+use std::io::Read;
 use std::os::fd::BorrowedFd;
 
 use cais_oci::Digest;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, makedev, mknodat, openat, symlinkat};
 use rustix::io::Errno;
 
 use crate::compression::{Compression, Decoder};
@@ -27,15 +26,18 @@ use crate::error::{EntryName, LayerError, LinkFault};
 use crate::limits::Limits;
 use crate::tar::{Entry, EntryKind, TarReader};
 
-mod metadata;
-mod name;
+pub(crate) mod metadata;
+pub(crate) mod name;
+mod objects;
 pub mod place;
 mod removal;
+pub(crate) mod target;
 mod tree;
 
 use metadata::Metadata;
 use name::{Component, split_last};
-use tree::{Node, Parent, Through, Tree};
+use target::{Found, Node, Obstacle, Target};
+use tree::Tree;
 
 /// How a layer is unpacked.
 #[derive(Debug, Clone, Default)]
@@ -79,43 +81,49 @@ pub struct Unpacked {
 /// entry for its root. Nothing is synced. On failure a partial tree remains. The caller compares the returned
 /// `diff_id` with the one of the image's config before anybody sees the tree.
 pub fn unpack(input: impl Read, dest: BorrowedFd<'_>, options: &Options) -> Result<Unpacked, LayerError> {
-    let decoder = Decoder::new(input)?;
-    let compression = decoder.compression();
-    let mut reader = TarReader::new(decoder, &options.limits);
-    let mut unpacker = Unpacker {
-        tree: Tree::new(dest, options)?,
-        options,
-        skipped_devices: 0,
-        skipped_paths: BTreeSet::new(),
-    };
-    while let Some(entry) = reader.next_entry()? {
-        unpacker.apply(&entry, &mut reader)?;
-    }
-    let hides_lower_layers = unpacker.tree.root_is_opaque();
-    let skipped_devices = unpacker.skipped_devices;
-    let implied_dirs = unpacker.tree.finish()?;
-    let end = reader.finish()?;
-    Ok(Unpacked {
-        diff_id: end.digest,
-        compression,
-        tar_bytes: end.tar_bytes,
-        content_bytes: end.content_bytes,
-        entries: end.entries,
-        skipped_devices,
-        hides_lower_layers,
-        implied_dirs,
-    })
+    let (tree, unpacked) = unpack_into(input, Tree::new(dest, options)?, options)?;
+    let hides_lower_layers = tree.root_is_opaque();
+    let implied_dirs = tree.finish()?;
+    Ok(Unpacked { hides_lower_layers, implied_dirs, ..unpacked })
 }
 
-struct Unpacker<'a> {
-    tree: Tree<'a>,
+struct Unpacker<'a, T> {
+    target: T,
     options: &'a Options,
     skipped_devices: u64,
     /// Where skipped device nodes would be: a hard link to one is skipped too.
     skipped_paths: BTreeSet<Vec<u8>>,
 }
 
-impl Unpacker<'_> {
+/// Puts all entries of a layer into `target` and returns it with what they amounted to, but for the directories
+/// that no entry describes and the mark on the root.
+pub(crate) fn unpack_into<T: Target>(
+    input: impl Read,
+    target: T,
+    options: &Options,
+) -> Result<(T, Unpacked), LayerError> {
+    let decoder = Decoder::new(input)?;
+    let compression = decoder.compression();
+    let mut reader = TarReader::new(decoder, &options.limits);
+    let mut unpacker = Unpacker { target, options, skipped_devices: 0, skipped_paths: BTreeSet::new() };
+    while let Some(entry) = reader.next_entry()? {
+        unpacker.apply(&entry, &mut reader)?;
+    }
+    let end = reader.finish()?;
+    let unpacked = Unpacked {
+        diff_id: end.digest,
+        compression,
+        tar_bytes: end.tar_bytes,
+        content_bytes: end.content_bytes,
+        entries: end.entries,
+        skipped_devices: unpacker.skipped_devices,
+        hides_lower_layers: false,
+        implied_dirs: Vec::new(),
+    };
+    Ok((unpacker.target, unpacked))
+}
+
+impl<T: Target> Unpacker<'_, T> {
     fn apply<R: Read>(&mut self, entry: &Entry, reader: &mut TarReader<R>) -> Result<(), LayerError> {
         let Some(path) = name::normalize(&entry.path) else {
             return Err(LayerError::ParentComponent { path: EntryName::new(&entry.path) });
@@ -132,89 +140,57 @@ impl Unpacker<'_> {
             Component::Whiteout(hidden) => self.make_whiteout(&path, parent, hidden),
             Component::NamelessWhiteout => Err(LayerError::NamelessWhiteout { path: EntryName::new(&path) }),
             Component::Plain => {
-                let parent = self.tree.parent_for(&path, parent)?;
+                // Nothing blocks when everything may be replaced.
+                let parent = self
+                    .target
+                    .open_through(&path, parent, Obstacle::Replace)?
+                    .ok_or_else(|| LayerError::call("open the parent of", &path, Errno::NOTDIR))?;
                 let node = Node { parent: &parent, name: last, path: &path };
                 self.make(entry, &node, reader)
             }
         }
     }
 
-    /// An entry for the root of the layer says how `dest` itself shall look.
+    /// An entry for the root of the layer says how the root of the tree shall look.
     fn apply_root(&mut self, entry: &Entry) -> Result<(), LayerError> {
         if entry.kind != EntryKind::Directory {
             return Err(LayerError::ReplacesRoot { path: EntryName::new(&entry.path) });
         }
         let metadata = Metadata::of(entry, self.options)?;
-        self.tree.describe_root(metadata)
+        self.target.describe_root(metadata)
     }
 
     fn make<R: Read>(
         &mut self,
         entry: &Entry,
-        node: &Node<'_>,
+        node: &Node<'_, T::Parent>,
         reader: &mut TarReader<R>,
     ) -> Result<(), LayerError> {
         let metadata = Metadata::of(entry, self.options)?;
         match entry.kind {
-            EntryKind::Directory => self.tree.make_dir(node, metadata),
-            EntryKind::File => self.make_file(node, &metadata, reader),
+            EntryKind::Directory => self.target.make_dir(node, metadata),
+            EntryKind::File => self.target.make_file(node, &metadata, reader),
             EntryKind::HardLink => self.make_hard_link(entry, node),
-            EntryKind::Symlink => {
-                self.tree.replacing(node, "make the symlink", || {
-                    symlinkat(&entry.link[..], &node.parent.fd, node.name)
-                })?;
-                metadata.apply_to_symlink(node, self.tree.inherited())
-            }
+            EntryKind::Symlink => self.target.make_symlink(node, &entry.link, &metadata),
             // Overlayfs' own way to write a whiteout.
-            EntryKind::CharDevice if entry.device == (0, 0) => self.make_whiteout_node(node),
-            EntryKind::CharDevice => self.make_special(entry, node, &metadata, FileType::CharacterDevice),
-            EntryKind::BlockDevice => self.make_special(entry, node, &metadata, FileType::BlockDevice),
-            EntryKind::Fifo => self.make_special(entry, node, &metadata, FileType::Fifo),
-        }
-    }
-
-    fn make_file<R: Read>(
-        &mut self,
-        node: &Node<'_>,
-        metadata: &Metadata<'_>,
-        reader: &mut TarReader<R>,
-    ) -> Result<(), LayerError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(metadata.mode & 0o777);
-        let file = self
-            .tree
-            .replacing(node, "create the file", || openat(&node.parent.fd, node.name, flags, mode))?;
-        let mut end = 0;
-        while let Some(chunk) = reader.next_chunk()? {
-            let mut offset = chunk.offset;
-            let mut bytes = chunk.bytes;
-            while !bytes.is_empty() {
-                // A file without holes is written front to back, which needs no offsets.
-                let result = if offset == end {
-                    rustix::io::write(&file, bytes)
-                } else {
-                    rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(offset))
-                        .and_then(|_| rustix::io::write(&file, bytes))
-                };
-                match result {
-                    Ok(written) => {
-                        bytes = &bytes[written..];
-                        offset += written as u64;
-                        end = offset;
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(LayerError::call("write the file", node.path, errno)),
-                }
+            EntryKind::CharDevice if entry.device == (0, 0) => self.target.make_whiteout(node),
+            EntryKind::CharDevice | EntryKind::BlockDevice if self.options.rootless => {
+                self.target.remove_if_there(node)?;
+                self.skip_device(node);
+                Ok(())
+            }
+            EntryKind::CharDevice | EntryKind::BlockDevice | EntryKind::Fifo => {
+                self.target.make_special(node, entry.kind, entry.device, &metadata)
             }
         }
-        if end != metadata.size_bytes {
-            rustix::fs::ftruncate(&file, metadata.size_bytes)
-                .map_err(|errno| LayerError::call("set the size of", node.path, errno))?;
-        }
-        metadata.apply_to_file(&file, node, self.tree.inherited())
     }
 
-    fn make_hard_link(&mut self, entry: &Entry, node: &Node<'_>) -> Result<(), LayerError> {
+    fn skip_device(&mut self, node: &Node<'_, T::Parent>) {
+        self.skipped_devices += 1;
+        self.skipped_paths.insert(self.target.child_path(node));
+    }
+
+    fn make_hard_link(&mut self, entry: &Entry, node: &Node<'_, T::Parent>) -> Result<(), LayerError> {
         let refuse = |fault| LayerError::HardLink {
             path: EntryName::new(node.path),
             target: EntryName::new(&entry.link),
@@ -224,84 +200,37 @@ impl Unpacker<'_> {
         let Some((target_parent, target_name)) = split_last(&target) else {
             return Err(refuse(LinkFault::Directory));
         };
-        let Through::Ready(target_parent) = self.tree.find_parent(node.path, target_parent)? else {
+        let Some(target_parent) = self.target.open_through(node.path, target_parent, Obstacle::Fail)? else {
             return Err(refuse(LinkFault::Missing));
         };
-        let target = target_parent.child(target_name);
-        match tree::stat(&target_parent, target_name, node.path)? {
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                return Err(refuse(LinkFault::Directory));
-            }
-            Some(stat) if !tree::is_whiteout(&stat) => {}
-            _ if self.skipped_paths.contains(&target) => {
-                self.skipped_devices += 1;
-                self.skipped_paths.insert(node.parent.child(node.name));
+        let target = Node { parent: &target_parent, name: target_name, path: node.path };
+        let target_path = self.target.child_path(&target);
+        match self.target.look_in(&target)? {
+            Found::Directory => return Err(refuse(LinkFault::Directory)),
+            Found::Symlink(_) | Found::Other => {}
+            Found::Nothing | Found::Whiteout if self.skipped_paths.contains(&target_path) => {
+                self.skip_device(node);
                 return Ok(());
             }
-            _ => return Err(refuse(LinkFault::Missing)),
+            Found::Nothing | Found::Whiteout => return Err(refuse(LinkFault::Missing)),
         }
-        if target == node.parent.child(node.name) {
+        if target_path == self.target.child_path(node) || self.target.make_hard_link(node, &target)? {
             return Ok(());
         }
-        let result = self.tree.replacing(node, "make the hard link", || {
-            // No flag: a final symlink is linked itself.
-            rustix::fs::linkat(&target_parent.fd, target_name, &node.parent.fd, node.name, AtFlags::empty())
-        });
-        match result {
-            // The target lay in the directory that had to make room.
-            Err(LayerError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Err(refuse(LinkFault::Missing))
-            }
-            other => other,
-        }
-    }
-
-    fn make_special(
-        &mut self,
-        entry: &Entry,
-        node: &Node<'_>,
-        metadata: &Metadata<'_>,
-        kind: FileType,
-    ) -> Result<(), LayerError> {
-        if kind != FileType::Fifo && self.options.rootless {
-            self.tree.remove_if_there(node)?;
-            self.skipped_devices += 1;
-            self.skipped_paths.insert(node.parent.child(node.name));
-            return Ok(());
-        }
-        let mode = Mode::from_raw_mode(metadata.mode & 0o777);
-        let (major, minor) = entry.device;
-        self.tree.replacing(node, "make the device node", || {
-            mknodat(&node.parent.fd, node.name, kind, mode, makedev(major, minor))
-        })?;
-        metadata.apply_to_special(node, self.tree.inherited())
+        Err(refuse(LinkFault::Missing))
     }
 
     fn make_whiteout(&mut self, path: &[u8], parent: &[u8], hidden: &[u8]) -> Result<(), LayerError> {
-        match self.tree.parent_for_whiteout(path, parent)? {
-            Through::Ready(parent) => self.make_whiteout_node(&Node { parent: &parent, name: hidden, path }),
-            Through::Blocked => Ok(()),
+        match self.target.open_through(path, parent, Obstacle::Respect)? {
+            Some(parent) => self.target.make_whiteout(&Node { parent: &parent, name: hidden, path }),
+            None => Ok(()),
         }
-    }
-
-    fn make_whiteout_node(&mut self, node: &Node<'_>) -> Result<(), LayerError> {
-        self.tree.replacing(node, "make the whiteout", || {
-            let device = makedev(0, 0);
-            mknodat(&node.parent.fd, node.name, FileType::CharacterDevice, Mode::empty(), device)
-        })
     }
 
     fn mark_opaque(&mut self, path: &[u8], dir: &[u8]) -> Result<(), LayerError> {
-        if let Through::Ready(dir) = self.tree.parent_for_whiteout(path, dir)? {
-            self.tree.mark_opaque(&dir);
+        if let Some(dir) = self.target.open_through(path, dir, Obstacle::Respect)? {
+            self.target.mark_opaque(&dir);
         }
         Ok(())
-    }
-}
-
-impl Parent {
-    /// The path of a child, from the root of the tree.
-    fn child(&self, name: &[u8]) -> Vec<u8> {
-        name::join(&self.path, name)
     }
 }

@@ -26,15 +26,15 @@ pub(super) struct Inherited {
 
 /// What an entry says about its object besides name and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Metadata<'e> {
-    pub(super) mode: u32,
-    pub(super) size_bytes: u64,
-    pub(super) mtime: Timestamp,
+pub(crate) struct Metadata<'e> {
+    pub(crate) mode: u32,
+    pub(crate) size_bytes: u64,
+    pub(crate) mtime: Timestamp,
     /// `None`: owners are ignored.
-    pub(super) owner: Option<(u32, u32)>,
+    pub(crate) owner: Option<(u32, u32)>,
     /// Those that are to be set.
-    pub(super) xattrs: Vec<&'e Xattr>,
-    pub(super) rootless: bool,
+    pub(crate) xattrs: Vec<&'e Xattr>,
+    pub(crate) rootless: bool,
 }
 
 impl Inherited {

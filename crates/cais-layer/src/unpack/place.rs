@@ -8,6 +8,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, ResolveFlags, linkat, makedev, mkdirat, mknodat, openat, openat2,
@@ -46,7 +47,7 @@ pub enum Source<'s, 'r> {
 pub struct Placer<'a> {
     ground: Ground<'a>,
     options: Options,
-    last_parent: Option<Parent>,
+    last_parent: Option<Rc<Parent>>,
     /// To be described at the end.
     directories: Vec<Entry>,
     /// Entries that this caller may not make.
@@ -194,14 +195,14 @@ impl<'a> Placer<'a> {
         Metadata::of(entry, &self.options)?.apply_to_special(node, &Inherited::UNKNOWN)
     }
 
-    fn parent(&mut self, path: &[u8], directory: &[u8]) -> Result<Parent, LayerError> {
+    fn parent(&mut self, path: &[u8], directory: &[u8]) -> Result<Rc<Parent>, LayerError> {
         match self.last_parent.take() {
             Some(parent) if parent.path == directory => Ok(parent),
             _ => {
                 let fd = self
                     .open(directory, true)
                     .map_err(|errno| LayerError::call("open the parent of", path, errno))?;
-                Ok(Parent { path: directory.to_vec(), fd })
+                Ok(Rc::new(Parent { path: directory.to_vec(), fd }))
             }
         }
     }

@@ -7,7 +7,7 @@
 //! - Directories get owner, mode, attributes and time at the very end, since all of these would disturb, or be
 //!   disturbed by, the making of their children.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -21,12 +21,10 @@ use crate::tar::{Timestamp, Xattr};
 use super::Options;
 use super::metadata::{self, Inherited, Metadata};
 use super::name::{self, join};
+use super::target::{IMPLIED_MODE, Obstacle, resolve};
 
-/// As many as Linux follows itself.
-const MAX_SYMLINKS: u32 = 40;
 /// Bounds the memory for `dirs`: far above honest layers (60 bytes a directory), below what would hurt.
 const MAX_DIRECTORY_BYTES: usize = 256 * 1024 * 1024;
-const IMPLIED_MODE: u32 = 0o755;
 
 pub(super) struct Tree<'a> {
     pub(super) root: BorrowedFd<'a>,
@@ -60,31 +58,7 @@ pub(super) struct Parent {
 }
 
 /// A name in an open directory, where an entry goes.
-pub(super) struct Node<'n> {
-    pub(super) parent: &'n Parent,
-    pub(super) name: &'n [u8],
-    /// The entry's path, for messages.
-    pub(super) path: &'n [u8],
-}
-
-/// Where a path leads.
-pub(super) enum Through {
-    /// To this directory.
-    Ready(Rc<Parent>),
-    /// Nowhere: a component is missing, or is no directory.
-    Blocked,
-}
-
-/// What to do about a component that is not a directory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Obstacle {
-    /// Make a directory in its place.
-    Replace,
-    /// Make a directory if nothing is there, otherwise give up.
-    Respect,
-    /// Give up.
-    Fail,
-}
+pub(super) type Node<'n> = super::target::Node<'n, Rc<Parent>>;
 
 impl<'a> Tree<'a> {
     /// Starts at `root`, which must be empty: what is there already could be a symlink of somebody else.
@@ -115,109 +89,36 @@ impl<'a> Tree<'a> {
         &self.inherited
     }
 
-    /// Opens the directory `dir` for the entry `path`, making what is missing and replacing what is in the way.
-    pub(super) fn parent_for(&mut self, path: &[u8], dir: &[u8]) -> Result<Rc<Parent>, LayerError> {
-        match self.open_through(path, dir, Obstacle::Replace)? {
-            Through::Ready(parent) => Ok(parent),
-            // Nothing blocks when everything may be replaced.
-            Through::Blocked => Err(LayerError::call("open the parent of", path, Errno::NOTDIR)),
-        }
-    }
-
-    /// Like [`parent_for`](Tree::parent_for), but anything that is not a directory stays.
-    pub(super) fn parent_for_whiteout(&mut self, path: &[u8], dir: &[u8]) -> Result<Through, LayerError> {
-        self.open_through(path, dir, Obstacle::Respect)
-    }
-
-    /// Like [`parent_for`](Tree::parent_for), but nothing is made.
-    pub(super) fn find_parent(&mut self, path: &[u8], dir: &[u8]) -> Result<Through, LayerError> {
-        self.open_through(path, dir, Obstacle::Fail)
-    }
-
-    fn open_through(&mut self, path: &[u8], dir: &[u8], obstacle: Obstacle) -> Result<Through, LayerError> {
-        if let Some((last, parent)) = &self.last_parent
-            && last == dir
-        {
-            return Ok(Through::Ready(Rc::clone(parent)));
-        }
-        let canonical = if self.dirs.contains_key(dir) {
-            dir.to_vec()
-        } else {
-            match self.resolve(path, dir, obstacle)? {
-                Some(canonical) => canonical,
-                None => return Ok(Through::Blocked),
-            }
-        };
-        let parent = Rc::new(self.open(path, canonical)?);
-        // Targets of hard links do not tell where the next entry goes.
-        if obstacle != Obstacle::Fail {
-            self.last_parent = Some((dir.to_vec(), Rc::clone(&parent)));
-        }
-        Ok(Through::Ready(parent))
-    }
-
-    /// Finds the canonical path of `dir` as the kernel would in a chroot: symlinks are followed, absolute ones and
-    /// `..` stop at the root.
-    fn resolve(
+    /// Opens the directory `dir` for the entry `path`, see [`Target::open_through`].
+    pub(super) fn open_dir_through(
         &mut self,
         path: &[u8],
         dir: &[u8],
         obstacle: Obstacle,
-    ) -> Result<Option<Vec<u8>>, LayerError> {
-        let mut rest: VecDeque<Vec<u8>> = components(dir).collect();
-        let mut here = Vec::new();
-        let mut symlinks = 0;
-        while let Some(component) = rest.pop_front() {
-            if component == b".." {
-                let parent = name::split_last(&here).map_or(0, |(parent, _)| parent.len());
-                here.truncate(parent);
-                continue;
-            }
-            let next = join(&here, &component);
-            if self.dirs.contains_key(&next) {
-                here = next;
-                continue;
-            }
-            let parent = self.open(path, here.clone())?;
-            let node = Node { parent: &parent, name: &component, path };
-            if let Some(target) = self.enter(&node, obstacle)? {
-                symlinks += 1;
-                if symlinks > MAX_SYMLINKS {
-                    return Err(LayerError::SymlinkLoop { path: EntryName::new(path) });
-                }
-                if target.starts_with(b"/") {
-                    here.clear();
-                }
-                for component in components(&target).rev() {
-                    rest.push_front(component);
-                }
-            } else if self.dirs.contains_key(&next) {
-                here = next;
-            } else {
-                return Ok(None);
-            }
+    ) -> Result<Option<Rc<Parent>>, LayerError> {
+        if let Some((last, parent)) = &self.last_parent
+            && last == dir
+        {
+            return Ok(Some(Rc::clone(parent)));
         }
-        Ok(Some(here))
+        let canonical = if self.dirs.contains_key(dir) {
+            dir.to_vec()
+        } else {
+            match resolve(self, path, dir, obstacle)? {
+                Some(canonical) => canonical,
+                None => return Ok(None),
+            }
+        };
+        let parent = self.open(path, canonical)?;
+        // Targets of hard links do not tell where the next entry goes.
+        if obstacle != Obstacle::Fail {
+            self.last_parent = Some((dir.to_vec(), Rc::clone(&parent)));
+        }
+        Ok(Some(parent))
     }
 
-    /// Deals with a component that is not a known directory: returns its target if it is a symlink, otherwise
-    /// makes a directory of it if `obstacle` allows.
-    fn enter(&mut self, node: &Node<'_>, obstacle: Obstacle) -> Result<Option<Vec<u8>>, LayerError> {
-        let stat = stat(node.parent, node.name, node.path)?;
-        match stat.map(|stat| FileType::from_raw_mode(stat.st_mode)) {
-            Some(FileType::Symlink) => {
-                let target = rustix::fs::readlinkat(&node.parent.fd, node.name, Vec::new())
-                    .map_err(|errno| LayerError::call("read the symlink", node.path, errno))?;
-                return Ok(Some(target.into_bytes()));
-            }
-            None if obstacle == Obstacle::Fail => {}
-            Some(_) if obstacle != Obstacle::Replace => {}
-            _ => self.make_implied_dir(node)?,
-        }
-        Ok(None)
-    }
-
-    fn make_implied_dir(&mut self, node: &Node<'_>) -> Result<(), LayerError> {
+    /// Makes a directory only for what is below it.
+    pub(super) fn insert_implied_dir(&mut self, node: &Node<'_>) -> Result<(), LayerError> {
         let opaque = self.make_dir_node(node, IMPLIED_MODE)?;
         let dir = Dir {
             made: Some(self.inherited.mode_made(IMPLIED_MODE)),
@@ -233,7 +134,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Makes the directory of an entry, or describes it anew if it is there.
-    pub(super) fn make_dir(&mut self, node: &Node<'_>, metadata: Metadata<'_>) -> Result<(), LayerError> {
+    pub(super) fn insert_dir(&mut self, node: &Node<'_>, metadata: Metadata<'_>) -> Result<(), LayerError> {
         let path = join(&node.parent.path, node.name);
         let mode = metadata.mode;
         if !self.dirs.contains_key(&path) {
@@ -257,7 +158,7 @@ impl<'a> Tree<'a> {
     }
 
     /// An entry for the root itself. Its owner is set in any case, as somebody else made it.
-    pub(super) fn describe_root(&mut self, metadata: Metadata<'_>) -> Result<(), LayerError> {
+    pub(super) fn describe_top(&mut self, metadata: Metadata<'_>) -> Result<(), LayerError> {
         let owner = metadata.owner;
         self.describe(b"", metadata, owner)
     }
@@ -339,7 +240,7 @@ impl<'a> Tree<'a> {
     ) -> Result<T, LayerError> {
         let result = match make() {
             Err(Errno::EXIST) => {
-                self.remove_if_there(node)?;
+                self.remove_node(node)?;
                 make()
             }
             result => result,
@@ -348,7 +249,7 @@ impl<'a> Tree<'a> {
     }
 
     /// Removes whatever has this name, with all below it.
-    pub(super) fn remove_if_there(&mut self, node: &Node<'_>) -> Result<(), LayerError> {
+    pub(super) fn remove_node(&mut self, node: &Node<'_>) -> Result<(), LayerError> {
         // The path of the last entry may lead through what goes.
         self.last_parent = None;
         match unlinkat(&node.parent.fd, node.name, AtFlags::empty()) {
@@ -359,7 +260,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    pub(super) fn mark_opaque(&mut self, dir: &Parent) {
+    pub(super) fn mark_dir_opaque(&mut self, dir: &Parent) {
         if let Some(dir) = self.dirs.get_mut(&dir.path) {
             dir.opaque = true;
         }
@@ -370,11 +271,11 @@ impl<'a> Tree<'a> {
     }
 
     /// Opens a directory of the tree by its canonical path, to do something to its children.
-    pub(super) fn open(&self, path: &[u8], canonical: Vec<u8>) -> Result<Parent, LayerError> {
+    pub(super) fn open(&self, path: &[u8], canonical: Vec<u8>) -> Result<Rc<Parent>, LayerError> {
         let fd = self
             .open_dir(&canonical, OFlags::PATH)
             .map_err(|errno| LayerError::call("open the parent of", path, errno))?;
-        Ok(Parent { path: canonical, fd })
+        Ok(Rc::new(Parent { path: canonical, fd }))
     }
 
     pub(super) fn open_dir(&self, canonical: &[u8], access: OFlags) -> Result<OwnedFd, Errno> {
@@ -392,7 +293,7 @@ impl<'a> Tree<'a> {
     pub(super) fn finish(mut self) -> Result<Vec<Vec<u8>>, LayerError> {
         if self.dirs.contains_key(name::AUFS_LINKS) {
             let root = self.open(name::AUFS_LINKS, Vec::new())?;
-            self.remove_if_there(&Node { parent: &root, name: name::AUFS_LINKS, path: name::AUFS_LINKS })?;
+            self.remove_node(&Node { parent: &root, name: name::AUFS_LINKS, path: name::AUFS_LINKS })?;
         }
         // Children sort behind their parents, and are done first: a parent may not let us through any more.
         for (path, dir) in self.dirs.iter().rev() {
@@ -436,10 +337,6 @@ impl Dir {
         let bytes = |xattr: &Xattr| size_of::<Xattr>() + xattr.name.len() + xattr.value.len();
         self.xattrs.iter().map(bytes).sum()
     }
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
-    path.split(|&byte| byte == b'/').filter(|component| !matches!(*component, b"" | b".")).map(<[u8]>::to_vec)
 }
 
 fn is_empty(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
