@@ -1,7 +1,8 @@
-//! Layer tar streams to directory trees: decompression, digests, whiteouts, hostile input.
+//! Layer tar streams to directory trees or file system images: decompression, digests, whiteouts, hostile input.
 //!
 //! [`unpack()`] turns one layer, as a registry sends it, into a directory that overlayfs can use as a lower
-//! layer, and returns the digest of the uncompressed tar (the diff_id) from the same pass. [`TarReader`] is
+//! layer, and returns the digest of the uncompressed tar (the diff_id) from the same pass; [`erofs::write_image`] turns it
+//! into one file, which the kernel mounts as the same tree, by the same rules. [`TarReader`] is
 //! the reader beneath it, for archives that hold other things (`load`); [`Decoder`] undoes gzip and zstd;
 //! [`DigestReader`] digests, counts and keeps the compressed bytes on their way in. The way back: [`walk()`] makes entries of a
 //! tree, [`TarWriter`] an archive of entries, [`changes()`] tells what an upper directory changes, [`Placer`] puts entries
@@ -22,6 +23,7 @@
 mod changes;
 mod compression;
 mod copy;
+pub mod erofs;
 mod error;
 mod limits;
 mod tar;

@@ -51,6 +51,8 @@ pub enum Limit {
     SparsePieces,
     /// Fixed: bytes of directory names and attributes kept in memory until the end.
     DirectoryBytes,
+    /// Fixed: bytes of the image that a layer is written as, holes included.
+    ImageBytes,
 }
 
 impl fmt::Display for Limit {
@@ -64,6 +66,7 @@ impl fmt::Display for Limit {
             Limit::XattrBytes => "bytes of extended attribute",
             Limit::SparsePieces => "pieces of a sparse file",
             Limit::DirectoryBytes => "bytes of directory names and attributes",
+            Limit::ImageBytes => "bytes of image",
         })
     }
 }

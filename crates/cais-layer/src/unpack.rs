@@ -87,12 +87,12 @@ pub fn unpack(input: impl Read, dest: BorrowedFd<'_>, options: &Options) -> Resu
     Ok(Unpacked { hides_lower_layers, implied_dirs, ..unpacked })
 }
 
-struct Unpacker<'a, T> {
+struct Unpacker<'a, T: Target> {
     target: T,
     options: &'a Options,
     skipped_devices: u64,
     /// Where skipped device nodes would be: a hard link to one is skipped too.
-    skipped_paths: BTreeSet<Vec<u8>>,
+    skipped_names: BTreeSet<T::Key>,
 }
 
 /// Puts all entries of a layer into `target` and returns it with what they amounted to, but for the directories
@@ -105,7 +105,7 @@ pub(crate) fn unpack_into<T: Target>(
     let decoder = Decoder::new(input)?;
     let compression = decoder.compression();
     let mut reader = TarReader::new(decoder, &options.limits);
-    let mut unpacker = Unpacker { target, options, skipped_devices: 0, skipped_paths: BTreeSet::new() };
+    let mut unpacker = Unpacker { target, options, skipped_devices: 0, skipped_names: BTreeSet::new() };
     while let Some(entry) = reader.next_entry()? {
         unpacker.apply(&entry, &mut reader)?;
     }
@@ -187,7 +187,7 @@ impl<T: Target> Unpacker<'_, T> {
 
     fn skip_device(&mut self, node: &Node<'_, T::Parent>) {
         self.skipped_devices += 1;
-        self.skipped_paths.insert(self.target.child_path(node));
+        self.skipped_names.insert(self.target.key(node));
     }
 
     fn make_hard_link(&mut self, entry: &Entry, node: &Node<'_, T::Parent>) -> Result<(), LayerError> {
@@ -204,17 +204,17 @@ impl<T: Target> Unpacker<'_, T> {
             return Err(refuse(LinkFault::Missing));
         };
         let target = Node { parent: &target_parent, name: target_name, path: node.path };
-        let target_path = self.target.child_path(&target);
+        let target_key = self.target.key(&target);
         match self.target.look_in(&target)? {
             Found::Directory => return Err(refuse(LinkFault::Directory)),
             Found::Symlink(_) | Found::Other => {}
-            Found::Nothing | Found::Whiteout if self.skipped_paths.contains(&target_path) => {
+            Found::Nothing | Found::Whiteout if self.skipped_names.contains(&target_key) => {
                 self.skip_device(node);
                 return Ok(());
             }
             Found::Nothing | Found::Whiteout => return Err(refuse(LinkFault::Missing)),
         }
-        if target_path == self.target.child_path(node) || self.target.make_hard_link(node, &target)? {
+        if target_key == self.target.key(node) || self.target.make_hard_link(node, &target)? {
             return Ok(());
         }
         Err(refuse(LinkFault::Missing))

@@ -14,10 +14,14 @@ mod formats;
 mod gnu_tar;
 #[path = "it/hostile.rs"]
 mod hostile;
+#[path = "it/images.rs"]
+mod images;
 #[path = "it/limits.rs"]
 mod limits;
 #[path = "it/metadata.rs"]
 mod metadata;
+#[path = "it/mounted.rs"]
+mod mounted;
 #[path = "it/random.rs"]
 mod random;
 #[path = "it/user_namespace.rs"]

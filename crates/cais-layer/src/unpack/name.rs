@@ -6,7 +6,7 @@ const AUFS_PREFIX: &[u8] = b".wh..wh.";
 const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
 /// Where aufs kept files that have several names. Old images have hard links into it, so its files are unpacked
 /// like others, and removed at the end.
-pub(super) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
+pub(crate) const AUFS_LINKS: &[u8] = b".wh..wh.plnk";
 
 /// What the last component of a path says.
 #[derive(Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(super) fn split_last(path: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// The normal path of `name` within `dir`.
-pub(super) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
+pub(crate) fn join(dir: &[u8], name: &[u8]) -> Vec<u8> {
     if dir.is_empty() { name.to_vec() } else { [dir, b"/", name].concat() }
 }
 

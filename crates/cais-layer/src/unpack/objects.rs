@@ -18,6 +18,8 @@ impl Target for Tree<'_> {
     /// Its canonical path: no symlink in it.
     type Place = Vec<u8>;
     type Parent = Rc<Parent>;
+    /// Its canonical path.
+    type Key = Vec<u8>;
 
     fn top(&self) -> Vec<u8> {
         Vec::new()
@@ -68,7 +70,7 @@ impl Target for Tree<'_> {
         })
     }
 
-    fn child_path(&self, node: &Node<'_>) -> Vec<u8> {
+    fn key(&self, node: &Node<'_>) -> Vec<u8> {
         join(&node.parent.path, node.name)
     }
 

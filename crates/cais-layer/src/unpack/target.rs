@@ -20,6 +20,8 @@ pub(crate) trait Target {
     type Place: Clone;
     /// A directory in which something is going to be made.
     type Parent;
+    /// A name in a directory.
+    type Key: Ord;
 
     /// The root.
     fn top(&self) -> Self::Place;
@@ -46,8 +48,8 @@ pub(crate) trait Target {
     ) -> Result<Option<Self::Parent>, LayerError>;
     /// What has this name in an opened directory.
     fn look_in(&mut self, node: &Node<'_, Self::Parent>) -> Result<Found, LayerError>;
-    /// The canonical path of a child, from the root of the tree.
-    fn child_path(&self, node: &Node<'_, Self::Parent>) -> Vec<u8>;
+    /// What tells a name from all others, whatever path led to it.
+    fn key(&self, node: &Node<'_, Self::Parent>) -> Self::Key;
 
     /// Says how the root shall look.
     fn describe_root(&mut self, metadata: Metadata<'_>) -> Result<(), LayerError>;

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use cais_layer::{LayerError, Options, Unpacked};
 
+use crate::mounted;
+
 /// A temporary directory with an empty `layer` to unpack into and an `outside` that must never change.
 pub struct Bed {
     dir: tempfile::TempDir,
@@ -35,11 +37,12 @@ impl Bed {
         self.dir.path().join("outside")
     }
 
-    /// Unpacks, and checks that nothing beside the destination has changed.
+    /// Unpacks, and checks that nothing beside the destination has changed, and that the layer's image is the same tree.
     pub fn try_unpack(&self, layer: &[u8], options: &Options) -> Result<Unpacked, LayerError> {
         let dest = fs::File::open(self.path("")).unwrap();
         let result = cais_layer::unpack(layer, dest.as_fd(), options);
         assert_eq!(describe(self.dir.path()), self.outside_before, "something outside was touched");
+        mounted::compare(layer, options, &self.path(""), &result);
         result
     }
 
