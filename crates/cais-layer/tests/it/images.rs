@@ -311,6 +311,49 @@ fn tree() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Values of attributes that the kernel looks into: mostly right, since others are refused at once.
+fn judged_value() -> impl Strategy<Value = (&'static str, Vec<u8>)> {
+    let tag = prop_oneof![20 => prop::sample::select(vec![2u16, 2, 4, 8, 8]), 1 => prop::sample::select(vec![0, 1, 3, 16, 32, 64])];
+    let id = prop_oneof![1 => Just(u32::MAX), 9 => 0..3u32];
+    let entries = prop::collection::vec((tag, prop_oneof![40 => 0..8u16, 1 => any::<u16>()], id), 0..7);
+    let acl = (entries, 0..4usize, 0..8usize, 0..8usize).prop_map(|(mut entries, order, extra, swapped)| {
+        if order > 0 {
+            entries.extend([(1, 7, u32::MAX), (4, 5, u32::MAX), (32, 0, u32::MAX)]);
+            if extra > 1 {
+                entries.push((16, 6, u32::MAX));
+            }
+            entries.sort_by_key(|(tag, _, id)| (*tag, *id));
+            entries.dedup_by_key(|(tag, _, id)| if matches!(tag, 2 | 8) { (*tag, *id) } else { (*tag, 0) });
+        }
+        if order == 1 {
+            let last = entries.len() - 1;
+            entries.swap(swapped.min(last), last);
+        }
+        let mut value = vec![2, 0, 0, 0];
+        for (tag, bits, id) in entries {
+            value.extend([tag.to_le_bytes(), bits.to_le_bytes()].concat());
+            value.extend(id.to_le_bytes());
+        }
+        value.extend(vec![0; extra / 7]);
+        value
+    });
+    let capability = (
+        prop::sample::select(vec![1u8, 2, 3, 3]),
+        prop::sample::select(vec![12, 20, 24, 24, 28]),
+        prop::sample::select(vec![0u8, 1, 0xff]),
+    )
+        .prop_map(|(revision, len, fill)| {
+            let mut value = vec![fill; len];
+            value[..4].copy_from_slice(&[1, 0, 0, revision]);
+            value
+        });
+    prop_oneof![
+        2 => acl.clone().prop_map(|value| ("system.posix_acl_access", value)),
+        1 => acl.prop_map(|value| ("system.posix_acl_default", value)),
+        1 => capability.prop_map(|value| ("security.capability", value)),
+    ]
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -319,5 +362,17 @@ proptest! {
         let bed = Bed::new();
         bed.try_unpack(&layer, &Options::default()).unwrap();
         fsck(&image(&layer));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn attributes_are_judged_as_the_kernel_does((name, value) in judged_value(), is_dir: bool, mode in 0..0o10000u32) {
+        let mut header = Header::new(if is_dir { b'5' } else { b'0' }, "x");
+        let mut forge = Forge::new();
+        forge.pax(b'x', &[(&format!("SCHILY.xattr.{name}"), &value)]).header(header.mode(mode));
+        let _ = Bed::new().try_unpack(&forge.end(), &Options::default());
     }
 }
