@@ -15,8 +15,8 @@ use super::format::BLOCK_BYTES;
 
 /// Bytes of one write, and what its offset is a multiple of.
 const PIECE_BYTES: usize = 1 << 20;
-/// Shorter runs of zeros are written.
-const MIN_HOLE_BYTES: u64 = 1 << 16;
+/// Shorter runs of zeros are written. Longer ones would let a small archive fill a disk.
+const MIN_HOLE_BYTES: u64 = 2 * BLOCK_BYTES as u64;
 /// `RWF_DONTCACHE` (Linux 6.14): begin to write back at once, then let go of the pages.
 const DONT_CACHE: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x80);
 

@@ -123,6 +123,42 @@ fn holes_stay_holes() {
 }
 
 #[test]
+fn small_archives_do_not_fill_a_disk() {
+    // A piece of one byte every 20 KiB.
+    let pieces = 2000;
+    let map: Vec<String> = (0..pieces).map(|piece| format!("{},1", piece * 20_480)).collect();
+    let size = (pieces * 20_480).to_string();
+    let mut forge = Forge::new();
+    forge.pax(
+        b'x',
+        &[
+            ("GNU.sparse.major", b"0"),
+            ("GNU.sparse.minor", b"1"),
+            ("GNU.sparse.name", b"sparse"),
+            ("GNU.sparse.size", size.as_bytes()),
+            ("GNU.sparse.numblocks", pieces.to_string().as_bytes()),
+            ("GNU.sparse.map", map.join(",").as_bytes()),
+        ],
+    );
+    let layer = forge.file("x", &vec![b'x'; pieces]).end();
+    Bed::new().unpack(&layer);
+    let blocks = image(&layer).file.as_file().metadata().unwrap().blocks();
+    assert!(blocks * 512 < (pieces * 3 * 4096) as u64, "{blocks} sectors");
+
+    // Attributes for every entry, said once.
+    let mut forge = Forge::new();
+    let value = vec![b'x'; 60_000];
+    let names = ["a", "b", "c", "d"].map(|name| format!("SCHILY.xattr.user.{name}"));
+    let records: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &value[..])).collect();
+    forge.pax(b'g', &records);
+    for number in 0..1200 {
+        forge.file(&number.to_string(), b"");
+    }
+    let error = write(&forge.end(), &Options::default()).err().unwrap();
+    assert!(matches!(error, LayerError::Limit { .. }), "{error}");
+}
+
+#[test]
 fn the_same_tar_gives_the_same_bytes() {
     let mut forge = Forge::new();
     forge
