@@ -5,12 +5,16 @@ use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::fs::FlockOperation;
 
 use crate::error::{Result, StoreError};
 use crate::files::{self, random_hex};
 use crate::tree::remove_tree;
+
+/// A file system has one journal: more threads only wait for each other.
+const WORKERS_MAX: usize = 4;
 
 /// Things on their way out; dropping it without [`Trash::empty`] leaves them to `check`.
 #[derive(Debug)]
@@ -56,14 +60,29 @@ impl Trash {
         }
     }
 
-    /// Unlinks what was moved in; everything is tried, the first error is returned.
+    /// Unlinks what was moved in, several things at a time; everything is tried, the first error is returned.
     pub(crate) fn empty(self) -> Result<()> {
-        let mut result = Ok(());
-        for name in &self.names {
-            result = result.and(remove_named(&self.directory, &self.path, name));
-        }
-        result
+        let left = AtomicUsize::new(0);
+        let work = || {
+            let mut result = Ok(());
+            while let Some(name) = self.names.get(left.fetch_add(1, Ordering::Relaxed)) {
+                result = result.and(remove_named(&self.directory, &self.path, name));
+            }
+            result
+        };
+        let others = workers().min(self.names.len()).saturating_sub(1);
+        std::thread::scope(|scope| {
+            let others: Vec<_> = (0..others).map(|_| scope.spawn(work)).collect();
+            let own = work();
+            others.into_iter().fold(own, |result, other| {
+                result.and(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            })
+        })
     }
+}
+
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX)
 }
 
 /// Removes `name` in `directory` with all that it holds; a missing one is no error.

@@ -1,7 +1,8 @@
 //! What the store takes on the disk, as du(1) counts: blocks, every inode once, nothing on other file systems.
 //!
 //! Every file below the root is counted in exactly one place, so that the parts add up to the whole. Takes no lock:
-//! what comes or goes meanwhile may be missed.
+//! what comes or goes meanwhile may be missed. A layer in its place was synced and never changes: it is walked when
+//! first asked for, and what it takes is noted in its directory.
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,6 +13,8 @@ use rustix::io::Errno;
 
 use crate::Store;
 use crate::error::{Result, StoreError};
+use crate::files::{self, Durability};
+use crate::paths::LAYER_DISK;
 
 /// Bytes on the disk by what they belong to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,7 +53,7 @@ impl Usage {
 }
 
 impl Store {
-    /// Measures the store by walking it, on two threads.
+    /// Measures the store, on two threads, by walking what can change.
     ///
     /// # Errors
     /// When a directory cannot be read.
@@ -58,7 +61,7 @@ impl Store {
         let paths = self.paths();
         let mut usage = Usage::default();
         let (layers, rest) = std::thread::scope(|scope| {
-            let layers = scope.spawn(|| children(&paths.layers()));
+            let layers = scope.spawn(|| layers(&paths.layers()));
             let rest = (|| {
                 Ok::<_, StoreError>((
                     children(&paths.blobs())?,
@@ -83,6 +86,34 @@ impl Store {
         usage.image_records_bytes += children_but(&paths.root().join("blobs"), &["sha256"])?.1;
         Ok(usage)
     }
+}
+
+/// What each layer takes, and the directory of all.
+fn layers(directory: &Path) -> Result<(BTreeMap<String, u64>, u64)> {
+    let mut noted = BTreeMap::new();
+    for name in files::list_all(directory)? {
+        if let Some(bytes) = noted_bytes(&directory.join(&name)) {
+            noted.insert(name, bytes);
+        }
+    }
+    let known: Vec<&str> = noted.keys().map(String::as_str).collect();
+    let (measured, itself) = children_but(directory, &known)?;
+    for (name, mut bytes) in measured {
+        let note = directory.join(&name).join(LAYER_DISK);
+        // Where nothing may be written, or the layer goes just now, it is measured again the next time.
+        if files::write_atomic(&note, bytes.to_string().as_bytes(), Durability::Volatile).is_ok() {
+            bytes = noted_bytes(&directory.join(&name)).unwrap_or(bytes);
+        }
+        noted.insert(name, bytes);
+    }
+    Ok((noted, itself))
+}
+
+/// What was noted of a layer and the note itself; a damaged note, as after a power cut, is none.
+fn noted_bytes(layer: &Path) -> Option<u64> {
+    let note = layer.join(LAYER_DISK);
+    let bytes: u64 = std::str::from_utf8(&files::read(&note).ok()??).ok()?.parse().ok()?;
+    Some(bytes + blocks(&rustix::fs::stat(&note).ok()?))
 }
 
 /// What each entry of a directory takes, and the directory itself.
@@ -155,5 +186,31 @@ impl Walk {
             }
         }
         Ok(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn a_layer_is_walked_once_and_counts_as_du_counts() {
+        let directory = tempfile::tempdir().unwrap();
+        let layer = directory.path().join("aa");
+        fs::create_dir_all(layer.join("fs/deep")).unwrap();
+        fs::write(layer.join("fs/deep/file"), vec![7; 100_000]).unwrap();
+        fs::write(layer.join("meta.json"), "{}").unwrap();
+        let first = layers(directory.path()).unwrap();
+        let walked = children(directory.path()).unwrap();
+        assert_eq!(first, walked);
+        assert!(first.0["aa"] > 100_000);
+        // It never changes; if it did, this would tell that nobody looked.
+        fs::write(layer.join("fs/other"), vec![7; 50_000]).unwrap();
+        assert_eq!(layers(directory.path()).unwrap(), first);
+        for damaged in ["", "x"] {
+            fs::write(layer.join(LAYER_DISK), damaged).unwrap();
+            assert!(layers(directory.path()).unwrap().0["aa"] > first.0["aa"]);
+        }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cais_store::Image;
+use cais_oci::Digest;
+use cais_store::ImageOutline;
 
+use crate::verb::images::outline_view;
 use crate::verb::prune::used_images;
 use crate::view::{ContainerView, ImageView, VolumeView};
 use crate::{Engine, Result};
@@ -76,19 +78,23 @@ impl DiskUsage {
 }
 
 impl Engine {
-    /// Measures the store; takes time in proportion to the number of files in it.
+    /// Measures the store; takes time in proportion to the number of images, and of files in containers and volumes. Layers are
+    /// measured once.
     ///
     /// # Errors
     /// When the store cannot be read.
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         let usage = self.store.usage()?;
         let views = self.containers(true)?;
-        let images = self.store.images()?;
+        let mut blobs = BTreeMap::new();
+        let mut images = Vec::new();
         let mut owners: BTreeMap<String, usize> = BTreeMap::new();
-        for image in &images {
-            for part in self.parts(image)? {
-                *owners.entry(part).or_default() += 1;
+        for image in self.store.image_outlines()? {
+            let parts = self.parts(&image, &mut blobs)?;
+            for part in &parts {
+                *owners.entry(part.clone()).or_default() += 1;
             }
+            images.push((image, parts));
         }
         let bytes_of = |part: &String| {
             usage.layers.get(part).copied().unwrap_or(0) + usage.blobs.get(part).copied().unwrap_or(0)
@@ -99,18 +105,16 @@ impl Engine {
             .flat_map(|view| view.record.layers.iter().map(|layer| layer.hex().to_owned()))
             .collect();
         let mut rows = Vec::new();
-        for image in images {
-            let parts = self.parts(&image)?;
-            let id = image.record.id.to_string();
-            if used.contains(&id) {
+        for (image, parts) in images {
+            if used.contains(image.id.as_str()) {
                 needed.extend(parts.iter().cloned());
             }
             let is_shared = |part: &&String| owners.get(*part).copied().unwrap_or(0) > 1;
             let shared_bytes = parts.iter().filter(is_shared).map(bytes_of).sum();
             let unique_bytes = parts.iter().filter(|part| !is_shared(part)).map(bytes_of).sum();
             let containers =
-                views.iter().filter(|view| view.record.image_id.as_ref() == Some(&image.record.id)).count();
-            let view = self.image_view(image.record)?;
+                views.iter().filter(|view| view.record.image_id.as_ref() == Some(&image.id)).count();
+            let view = outline_view(image);
             rows.push(ImageUsage { view, shared_bytes, unique_bytes, containers });
         }
         let content: BTreeSet<&String> = usage.layers.keys().chain(usage.blobs.keys()).collect();
@@ -141,16 +145,21 @@ impl Engine {
         })
     }
 
-    /// Layers and blobs of an image, by the hex digits of their digests; each once.
-    fn parts(&self, image: &Image) -> Result<BTreeSet<String>> {
-        let record = &image.record;
-        let layers = record.config.rootfs.diff_ids.iter().chain(&record.layers);
-        let mut parts = BTreeSet::from([record.id.hex().to_owned(), record.manifest.digest.hex().to_owned()]);
-        for layer in layers {
+    /// Layers and blobs of an image, by the hex digits of their digests; each once. `blobs` are those of layers seen before.
+    fn parts(
+        &self,
+        image: &ImageOutline,
+        blobs: &mut BTreeMap<Digest, Option<Digest>>,
+    ) -> Result<BTreeSet<String>> {
+        let mut parts = BTreeSet::from([image.id.hex().to_owned(), image.manifest.hex().to_owned()]);
+        for layer in &image.layers {
             parts.insert(layer.hex().to_owned());
             // A layer keeps the blob that it came from.
-            if let Some(meta) = self.store.layer(layer)? {
-                parts.insert(meta.blob.hex().to_owned());
+            if !blobs.contains_key(layer) {
+                blobs.insert(layer.clone(), self.store.layer(layer)?.map(|meta| meta.blob));
+            }
+            if let Some(Some(blob)) = blobs.get(layer) {
+                parts.insert(blob.hex().to_owned());
             }
         }
         Ok(parts)

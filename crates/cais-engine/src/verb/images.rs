@@ -4,7 +4,7 @@ use std::path::Path;
 
 use cais_oci::{Platform, ProcessConfig, Reference};
 use cais_registry::{Client, Settings};
-use cais_store::{FoundImage, Image, ImageRecord, StoreError};
+use cais_store::{FoundImage, Image, ImageOutline, ImageRecord, StoreError};
 use serde_json::{Map, Value, json};
 
 use crate::error::chain;
@@ -17,7 +17,7 @@ impl Engine {
     /// # Errors
     /// When the store is unreadable.
     pub fn images(&self) -> Result<Vec<ImageView>> {
-        Ok(self.store.images()?.into_iter().map(view).collect())
+        Ok(self.store.image_outlines()?.into_iter().map(outline_view).collect())
     }
 
     /// One image by name, id, id prefix or `name@digest`.
@@ -191,13 +191,28 @@ fn process_config(config: &ProcessConfig) -> Value {
     object
 }
 
+pub(super) fn outline_view(image: ImageOutline) -> ImageView {
+    ImageView {
+        id: image.id,
+        names: texts(&image.tags),
+        digests: texts(&image.digests),
+        created: image.created,
+        size_bytes: image.size_bytes,
+        platform: image.platform,
+        labels: image.labels,
+    }
+}
+
+fn texts(references: &[Reference]) -> Vec<String> {
+    references.iter().map(Reference::to_string).collect()
+}
+
 fn view(image: Image) -> ImageView {
-    let texts = |references: Vec<Reference>| references.iter().map(Reference::to_string).collect();
     let record = image.record;
     ImageView {
         id: record.id,
-        names: texts(image.tags),
-        digests: texts(image.digests),
+        names: texts(&image.tags),
+        digests: texts(&image.digests),
         created: record.config.created,
         size_bytes: record.size_bytes,
         platform: record.platform,
