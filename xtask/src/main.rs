@@ -21,7 +21,8 @@ cargo xtask COMMAND
   test [--only STEP,…]     installs what is missing and runs everything; steps: packages fmt clippy
                            tidy build test doctest doc hello
   dist                     the static binary: target/dist/cais
-  bench launch [--quick]   cais beside docker and podman; a table for docs/performance.md
+  bench launch [--quick]   cais beside docker and podman; a table for docs/performance.md; others: lifecycle, images,
+                           runtime
 ";
 
 fn main() -> ExitCode {

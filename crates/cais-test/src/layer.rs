@@ -101,7 +101,8 @@ impl Entry {
         self
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    /// Appends the entry's part of a tar stream.
+    pub fn encode(&self, out: &mut Vec<u8>) {
         let mut pax = self.pax.clone();
         let link: &[u8] = match &self.kind {
             EntryKind::Symlink(target) | EntryKind::HardLink(target) => target,

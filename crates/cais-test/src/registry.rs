@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -112,37 +112,68 @@ impl Registry {
         sha256(&index)
     }
 
-    fn push_blob(&self, repository: &str, blob: &[u8]) {
-        let begun = self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), "", &[]);
+    /// Pushes one blob.
+    ///
+    /// # Panics
+    /// When the registry refuses.
+    pub fn push_blob(&self, repository: &str, blob: &[u8]) {
+        self.push_stream(repository, &mut &blob[..], &sha256(blob), blob.len() as u64);
+    }
+
+    /// Pushes the blob that is in a file, unless the repository has it.
+    ///
+    /// # Panics
+    /// When the file cannot be read or the registry refuses.
+    pub fn push_file(&self, repository: &str, file: &Path, digest: &str, size_bytes: u64) {
+        let path = format!("/v2/{repository}/blobs/{digest}");
+        if self.request("HEAD", &path, "", &mut io::empty(), 0).status == 200 {
+            return;
+        }
+        let mut content = fs::File::open(file).expect("the blob");
+        self.push_stream(repository, &mut content, digest, size_bytes);
+    }
+
+    fn push_stream(&self, repository: &str, blob: &mut dyn Read, digest: &str, size_bytes: u64) {
+        let begun =
+            self.request("POST", &format!("/v2/{repository}/blobs/uploads/"), "", &mut io::empty(), 0);
         assert_eq!(begun.status, 202, "{begun:?}");
         let location = &begun.headers["location"];
         let path = location.find("/v2/").map_or(location.as_str(), |at| &location[at..]);
         let joint = if path.contains('?') { '&' } else { '?' };
-        let digest = sha256(blob);
-        let done =
-            self.request("PUT", &format!("{path}{joint}digest={digest}"), "application/octet-stream", blob);
+        let path = format!("{path}{joint}digest={digest}");
+        let done = self.request("PUT", &path, "application/octet-stream", blob, size_bytes);
         assert_eq!(done.status, 201, "{done:?}");
     }
 
-    fn push_manifest(&self, repository: &str, reference: &str, media_type: &str, manifest: &[u8]) {
-        let done =
-            self.request("PUT", &format!("/v2/{repository}/manifests/{reference}"), media_type, manifest);
+    /// Pushes a manifest whose blobs are there.
+    ///
+    /// # Panics
+    /// When the registry refuses.
+    pub fn push_manifest(&self, repository: &str, reference: &str, media_type: &str, manifest: &[u8]) {
+        let (path, size) = (format!("/v2/{repository}/manifests/{reference}"), manifest.len() as u64);
+        let done = self.request("PUT", &path, media_type, &mut &manifest[..], size);
         assert_eq!(done.status, 201, "{done:?}");
     }
 
-    fn request(&self, method: &str, path: &str, media_type: &str, body: &[u8]) -> Response {
+    fn request(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: &str,
+        body: &mut dyn Read,
+        size_bytes: u64,
+    ) -> Response {
         let mut stream =
             TcpStream::connect_timeout(&local(self.inner_port), Duration::from_secs(5)).expect("connect");
         let mut head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {}\r\n",
-            body.len()
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {size_bytes}\r\n",
         );
         if !media_type.is_empty() {
             head.push_str(&format!("Content-Type: {media_type}\r\n"));
         }
         head.push_str("\r\n");
         stream.write_all(head.as_bytes()).expect("send");
-        stream.write_all(body).expect("send");
+        io::copy(&mut body.take(size_bytes), &mut stream).expect("send");
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).expect("receive");
         Response::parse(&String::from_utf8_lossy(&bytes))

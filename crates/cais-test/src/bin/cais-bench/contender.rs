@@ -20,10 +20,15 @@ pub struct Contender {
     pub folders: Vec<PathBuf>,
     /// How a container is removed by force and at once.
     pub remove: &'static str,
+    /// How an image is removed with all that only it needs.
+    pub remove_image: &'static str,
+    /// How images are listed.
+    pub list_images: &'static str,
+    pull: &'static str,
     program: PathBuf,
     flags: Vec<String>,
     env: Vec<(&'static str, String)>,
-    _daemon: Option<Running>,
+    daemon: Option<Running>,
 }
 
 impl Contender {
@@ -60,6 +65,16 @@ impl Contender {
         })
     }
 
+    /// The words that pull an image from a registry without TLS on the loopback.
+    pub fn pull(&self, name: &str) -> String {
+        format!("{} {name}", self.pull)
+    }
+
+    /// The process that works for the client; `None` for engines without one.
+    pub fn daemon_pid(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Running::pid)
+    }
+
     /// Loads the image and runs it once.
     pub fn load(&self, archive: &Path) -> Result<(), String> {
         self.try_run(&format!("load -i {}", archive.display()))?;
@@ -92,10 +107,13 @@ pub fn cais(folder: &Path, binary: PathBuf) -> Result<Contender, String> {
         about,
         folders: vec![root, run],
         remove: "rm -f",
+        remove_image: "rmi -f",
+        list_images: "images",
+        pull: "pull -q",
         program: binary,
         flags: flags.to_vec(),
         env: Vec::new(),
-        _daemon: None,
+        daemon: None,
     })
 }
 
@@ -116,20 +134,15 @@ pub fn docker(folder: &Path) -> Result<Contender, String> {
         about: String::new(),
         folders: vec![root],
         remove: "rm -f",
+        remove_image: "rmi -f",
+        list_images: "images",
+        pull: "pull -q",
         program: "docker".into(),
         flags: vec!["-H".into(), "unix:///run/bench-docker.sock".into()],
         env: Vec::new(),
-        _daemon: Some(daemon),
+        daemon: Some(daemon),
     };
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while contender.try_run("info").is_err() {
-        let alive = contender._daemon.as_mut().is_some_and(Running::is_running);
-        if !alive || std::time::Instant::now() > deadline {
-            let error = contender.try_run("info").unwrap_err();
-            return Err(format!("docker: not measured, dockerd does not start: {error}"));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    wait_for(&mut contender, "info")?;
     let versions = contender.run("version --format {{.Client.Version}}/{{.Server.Version}}");
     contender.about = format!("client/daemon {versions}, the daemon's memory is not counted");
     Ok(contender)
@@ -167,6 +180,9 @@ pub fn podman(folder: &Path) -> Result<Contender, String> {
             ),
             folders: vec![root.clone()],
             remove: "rm -f -t 0",
+            remove_image: "rmi -f",
+            list_images: "images",
+            pull: "pull -q --tls-verify=false",
             program: "podman".into(),
             flags: flags.to_vec(),
             env: if text.is_empty() {
@@ -174,7 +190,7 @@ pub fn podman(folder: &Path) -> Result<Contender, String> {
             } else {
                 vec![("CONTAINERS_CONF", file.display().to_string())]
             },
-            _daemon: None,
+            daemon: None,
         };
         let tried = contender.try_run(&format!("load -i {}", probe.display()));
         match tried.and_then(|_| contender.try_run("run --rm localhost/probe:1 true")) {
@@ -183,4 +199,47 @@ pub fn podman(folder: &Path) -> Result<Contender, String> {
         }
     }
     Err(format!("podman: not measured, it does not start: {last}"))
+}
+
+/// containerd by hand, called by its own client; for images only.
+pub fn containerd(folder: &Path) -> Result<Contender, String> {
+    let version = first_line("ctr", &["--version"]).and(first_line("containerd", &["--version"]));
+    let Some(about) = version else {
+        return Err("containerd: not measured, it is missing (apt-get install containerd)".to_owned());
+    };
+    let root = folder.join("containerd");
+    let socket = "/run/bench-containerd/socket";
+    let daemon = Invocation::new("containerd", "--state /run/bench-containerd/state -a")
+        .arg(socket)
+        .args("-l error --root")
+        .arg(&root)
+        .spawn();
+    let mut contender = Contender {
+        name: "containerd",
+        about,
+        folders: vec![root],
+        remove: "containers rm",
+        remove_image: "images rm --sync",
+        list_images: "images ls",
+        pull: "images pull --plain-http --snapshotter overlayfs",
+        program: "ctr".into(),
+        flags: ["-a", socket, "-n", "bench"].map(str::to_owned).to_vec(),
+        env: Vec::new(),
+        daemon: Some(daemon),
+    };
+    wait_for(&mut contender, "version")?;
+    Ok(contender)
+}
+
+/// Waits until the daemon answers.
+fn wait_for(contender: &mut Contender, question: &str) -> Result<(), String> {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while let Err(error) = contender.try_run(question) {
+        let alive = contender.daemon.as_mut().is_some_and(Running::is_running);
+        if !alive || std::time::Instant::now() > deadline {
+            return Err(format!("{}: not measured, its daemon does not start: {error}", contender.name));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! `cais-bench launch|lifecycle`: cais beside docker and podman; `cais-bench runtime`: its OCI runtime beside crun and runc.
+//! `cais-bench launch|lifecycle|images`: cais beside docker and podman; `cais-bench runtime`: its OCI runtime beside crun and runc.
 //! Whole processes, side by side; a table for `docs/performance.md` on standard output, progress on standard error.
 //!
 //! Started by `cargo xtask bench`. Needs root: everything runs in namespaces of its own, see
@@ -6,6 +6,7 @@
 
 mod contender;
 mod crowd;
+mod images;
 mod lifecycle;
 mod monitor;
 mod runtime;
@@ -28,21 +29,31 @@ struct Effort {
     crowd: usize,
     clients: usize,
     present: usize,
+    /// Repetitions of pulling the large image.
+    pulls: usize,
+    /// The large image is made this many times smaller.
+    image_part: u64,
+    /// Small images beside it.
+    images: usize,
 }
 
-const FULL: Effort = Effort { rounds: 40, crowd: 500, clients: 50, present: 1000 };
-const QUICK: Effort = Effort { rounds: 8, crowd: 50, clients: 10, present: 100 };
+const FULL: Effort =
+    Effort { rounds: 40, crowd: 500, clients: 50, present: 1000, pulls: 3, image_part: 1, images: 500 };
+const QUICK: Effort =
+    Effort { rounds: 8, crowd: 50, clients: 10, present: 100, pulls: 3, image_part: 5, images: 100 };
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let mut words = args.iter().map(String::as_str);
     let (mut effort, mut binary, mut peers) = (FULL, None, true);
     let mut runtimes = Vec::new();
-    let Some(what @ ("launch" | "lifecycle" | "runtime")) = words.next() else { return usage() };
+    let mut cache = None;
+    let Some(what @ ("launch" | "lifecycle" | "images" | "runtime")) = words.next() else { return usage() };
     while let Some(word) = words.next() {
         match word {
             "--quick" => effort = QUICK,
             "--no-peers" => peers = false,
+            "--cache" => cache = words.next().map(PathBuf::from),
             "--binary" => binary = words.next().map(PathBuf::from),
             "--crun" => runtimes.extend(words.next().map(|path| ("crun", PathBuf::from(path)))),
             "--runc" => runtimes.extend(words.next().map(|path| ("runc", PathBuf::from(path)))),
@@ -61,7 +72,7 @@ fn main() -> ExitCode {
         };
     }
     if what != "runtime" {
-        engines(what, binary, effort, peers);
+        engines(what, binary, effort, peers, cache);
         return ExitCode::SUCCESS;
     }
     for name in ["crun", "runc"] {
@@ -76,11 +87,12 @@ fn main() -> ExitCode {
 
 fn usage() -> ExitCode {
     eprintln!("cais-bench launch|lifecycle --binary FILE [--quick] [--no-peers]");
+    eprintln!("cais-bench images --binary FILE [--cache FOLDER] [--quick] [--no-peers]");
     eprintln!("cais-bench runtime --binary FILE [--quick] [--no-peers] [--crun FILE] [--runc FILE]");
     ExitCode::from(2)
 }
 
-fn engines(what: &str, binary: PathBuf, effort: Effort, peers: bool) {
+fn engines(what: &str, binary: PathBuf, effort: Effort, peers: bool, cache: Option<PathBuf>) {
     let folder = disk().expect("made by the outer process");
     let archive = folder.join("busybox.tar");
     let image = busybox().expect("busybox-static is needed for the image").build();
@@ -101,8 +113,20 @@ fn engines(what: &str, binary: PathBuf, effort: Effort, peers: bool) {
             Err(reason) => table.note(reason),
         }
     }
+    if what == "images" && peers {
+        match contender::containerd(&folder) {
+            Ok(contender) => {
+                table.note(format!("containerd: {}", contender.about));
+                contenders.push(contender);
+            }
+            Err(reason) => table.note(reason),
+        }
+    }
     table.columns(contenders.iter().map(|contender| contender.name).collect());
-    if what == "lifecycle" {
+    if what == "images" {
+        let cache = cache.unwrap_or_else(|| folder.join("images"));
+        images::rows(&contenders, effort, &folder, &cache, &mut table);
+    } else if what == "lifecycle" {
         lifecycle::rows(&contenders, effort, &folder, &mut table);
     } else {
         sample::rows(&contenders, effort.rounds, &mut table);
