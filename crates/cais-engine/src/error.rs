@@ -125,10 +125,16 @@ impl From<cais_registry::Error> for Error {
             Registry::Reference(_) => ErrorKind::Invalid,
             Registry::Blocked { .. } => ErrorKind::Denied,
             error if error.is_not_found() => ErrorKind::NotFound,
-            Registry::Fetch { .. } | Registry::Sources { .. } => ErrorKind::Remote,
+            Registry::Fetch { .. } | Registry::Sources { .. } | Registry::Ask { .. } => ErrorKind::Remote,
             _ => ErrorKind::Invalid,
         };
         Error::new(kind, chain(&error)).source(error)
+    }
+}
+
+impl From<cais_registry::CredentialError> for Error {
+    fn from(error: cais_registry::CredentialError) -> Error {
+        Error::new(ErrorKind::System, chain(&error)).source(error)
     }
 }
 

@@ -34,7 +34,7 @@ pub mod view;
 
 use std::path::PathBuf;
 
-pub use cais_registry::Secret;
+pub use cais_registry::{Credential, Secret};
 pub use cais_store::Noun;
 pub use cais_store::record::*;
 pub use error::{Error, ErrorKind, Result};

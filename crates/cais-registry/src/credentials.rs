@@ -1,27 +1,24 @@
 //! Where logins come from: the text of `DOCKER_AUTH_CONFIG`, `~/.docker/config.json`, `auth.json`, and credential
 //! helpers.
 //!
-//! Implements the readable part of docker's configuration file, of containers-auth.json(5) and of the
-//! docker-credential-helpers protocol (`get`). Files are read at each lookup, so that a login is seen at once.
-//! Only reads: never writes a file and never stores a secret.
+//! Implements the readable part of docker's configuration file and of containers-auth.json(5); helpers are asked by
+//! `helper`, what is written is in `logins`. Files are read at each lookup, so that a login is seen at once.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-const DOCKER_HUB: &str = "docker.io";
+use crate::helper::Helper;
+
+pub(crate) const DOCKER_HUB: &str = "docker.io";
 /// How errors name what is in the environment.
 const INLINE_NAME: &str = "DOCKER_AUTH_CONFIG";
 /// The key under which Docker keeps the login of Docker Hub.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
-/// User name that marks the secret of a helper as an identity token.
-const TOKEN_USER: &str = "<token>";
-const HELPER_OUTPUT_MAX: u64 = 1 << 20;
+pub(crate) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Text that no message and no debug output shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,6 +39,8 @@ pub struct CredentialFiles {
     pub files: Vec<PathBuf>,
     /// Directories in which credential helpers are looked for, as in `PATH`.
     pub helper_dirs: Vec<PathBuf>,
+    /// A registry with the login to use for it, whatever the others say.
+    pub given: Option<(String, Credential)>,
 }
 
 /// A login.
@@ -105,6 +104,14 @@ pub enum CredentialError {
         /// What the kernel says.
         source: io::Error,
     },
+    /// A login cannot be written the way logins are.
+    #[error("{}: {reason}", path.display())]
+    Keep {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
     /// A credential helper failed.
     #[error("the credential helper {helper} failed: {reason}")]
     Helper {
@@ -138,6 +145,9 @@ impl CredentialFiles {
     ///
     /// Keys with a path (`quay.io/team`) win over the bare registry, as in containers-auth.json(5).
     pub fn find(&self, registry: &str, repository: &str) -> Result<Option<Credential>, CredentialError> {
+        if let Some((_, credential)) = self.given.as_ref().filter(|(given, _)| given == registry) {
+            return Ok(Some(credential.clone()));
+        }
         if let Some(Secret(text)) = &self.inline
             && let Some(found) =
                 self.find_in_text(text.as_bytes(), Path::new(INLINE_NAME), registry, repository)?
@@ -186,7 +196,7 @@ impl CredentialFiles {
         let own_helper = file.cred_helpers.iter().flatten().find(|(key, _)| bare(key) == registry);
         let helper = own_helper.map(|(_, helper)| helper).or(file.creds_store.as_ref());
         if let Some(helper) = helper.filter(|helper| !helper.is_empty())
-            && let Some(found) = self.ask_helper(helper, server_key(registry))?
+            && let Some(found) = Helper::find(&self.helper_dirs, helper)?.get(server_key(registry))?
         {
             return Ok(Some(found));
         }
@@ -200,66 +210,10 @@ impl CredentialFiles {
             None => Ok(None),
         }
     }
-
-    /// Runs `docker-credential-NAME get`; a helper that knows no login gives `None`.
-    fn ask_helper(&self, name: &str, server: &str) -> Result<Option<Credential>, CredentialError> {
-        let helper = format!("docker-credential-{name}");
-        let failed = |reason: String| CredentialError::Helper { helper: helper.clone(), reason };
-        if name.contains('/') {
-            return Err(failed("its name must not contain a slash".to_owned()));
-        }
-        let Some(program) =
-            self.helper_dirs.iter().map(|directory| directory.join(&helper)).find(|file| file.is_file())
-        else {
-            return Err(failed("it is not installed in any directory of PATH".to_owned()));
-        };
-        let (status, output) = run_helper(&program, server)
-            .map_err(|source| CredentialError::RunHelper { helper: helper.clone(), source })?;
-        if !status.success() {
-            let text = output.trim();
-            if text.starts_with("credentials not found") {
-                return Ok(None);
-            }
-            return Err(failed(if text.is_empty() { status.to_string() } else { crate::words::clean(text) }));
-        }
-        // The parser's message would quote the secret.
-        let answer: HelperAnswer =
-            serde_json::from_str(&output).map_err(|_| failed("its answer is malformed".to_owned()))?;
-        if answer.secret.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(if answer.username == TOKEN_USER {
-            Credential::IdentityToken(answer.secret)
-        } else {
-            Credential::Password { user: answer.username, password: answer.secret }
-        }))
-    }
-}
-
-/// Starts the program with the server's key as input; gives how it ended and what it wrote.
-fn run_helper(program: &Path, server: &str) -> io::Result<(ExitStatus, String)> {
-    let mut child = Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A helper that does not read its input closes the pipe; its answer tells what it thinks.
-        let _ = stdin.write_all(server.as_bytes());
-    }
-    let mut output = Vec::new();
-    let read = match child.stdout.take() {
-        Some(stdout) => stdout.take(HELPER_OUTPUT_MAX).read_to_end(&mut output),
-        None => Ok(0),
-    };
-    let status = child.wait()?;
-    read?;
-    Ok((status, String::from_utf8_lossy(&output).into_owned()))
 }
 
 /// `https://host/v1/` and its kin without scheme and API version; the Hub's many names become one.
-fn bare(key: &str) -> &str {
+pub(crate) fn bare(key: &str) -> &str {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let key = key.trim_end_matches('/');
     let key = key.strip_suffix("/v1").or_else(|| key.strip_suffix("/v2")).unwrap_or(key);
@@ -269,7 +223,7 @@ fn bare(key: &str) -> &str {
     }
 }
 
-fn server_key(registry: &str) -> &str {
+pub(crate) fn server_key(registry: &str) -> &str {
     if registry == DOCKER_HUB { DOCKER_HUB_KEY } else { registry }
 }
 
@@ -297,15 +251,6 @@ fn read_auth(auth: &Auth, path: &Path, key: &str) -> Result<Option<Credential>, 
         (Some(user), Some(password)) => Ok(Some(Credential::Password { user, password })),
         _ => Ok(None),
     }
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct HelperAnswer {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    secret: String,
 }
 
 #[cfg(test)]
@@ -359,7 +304,7 @@ mod tests {
         let with = |text: &str| CredentialFiles {
             inline: Some(Secret(text.to_owned())),
             files: vec![file.clone()],
-            helper_dirs: vec![],
+            ..CredentialFiles::default()
         };
         let logins = with(r#"{"auths":{"a.test":{"auth":"djpxOnI="}}}"#);
         let user = |user: &str, password: &str| {

@@ -74,6 +74,14 @@ pub enum Error {
         /// What the registry did.
         source: Box<Failure>,
     },
+    /// A registry does not answer a question about itself.
+    #[error("cannot {task}")]
+    Ask {
+        /// What was wanted: `log in to …`, `search …`, `list the tags of …`.
+        task: String,
+        /// What the registry did.
+        source: Box<Failure>,
+    },
     /// All mirrors and the registry itself failed; the registry's own failure comes last.
     #[error("cannot fetch {object} from any of {} sources: {}", failures.len(), joined(failures))]
     Sources {
@@ -88,7 +96,9 @@ impl Error {
     /// What the registry itself (not a mirror) did, if this is about a registry at all.
     pub fn failure(&self) -> Option<&Failure> {
         match self {
-            Error::Fetch { source, .. } | Error::Push { source, .. } => Some(source),
+            Error::Fetch { source, .. } | Error::Push { source, .. } | Error::Ask { source, .. } => {
+                Some(source)
+            }
             Error::Sources { failures, .. } => failures.last().map(|(_, failure)| failure),
             _ => None,
         }
@@ -125,11 +135,11 @@ impl fmt::Display for Chain<'_> {
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
     /// 401: the registry wants other credentials, or any.
-    #[error("{registry} denies access to {repository}: {}{}", unauthorized(*logged_in, *pushing), said(message))]
+    #[error("{registry} denies access{}: {}{}", to(repository), unauthorized(*logged_in, *pushing), said(message))]
     Unauthorized {
         /// The registry.
         registry: String,
-        /// The repository.
+        /// The repository; empty when the registry as a whole was asked.
         repository: String,
         /// Whether credentials were sent.
         logged_in: bool,
@@ -139,12 +149,20 @@ pub enum Failure {
         message: Option<String>,
     },
     /// 403.
-    #[error("{registry} forbids access to {repository}{}", said(message))]
+    #[error("{registry} forbids access{}{}", to(repository), said(message))]
     Forbidden {
         /// The registry.
         registry: String,
         /// The repository.
         repository: String,
+        /// What the server said.
+        message: Option<String>,
+    },
+    /// 401 or 403 to a login that is being tried.
+    #[error("{registry} does not accept this user name and password{}", said(message))]
+    LoginRefused {
+        /// The registry.
+        registry: String,
         /// What the server said.
         message: Option<String>,
     },
@@ -435,6 +453,10 @@ fn unauthorized(logged_in: bool, pushing: bool) -> &'static str {
         (false, false) => "it does not exist, or needs a login",
         (false, true) => "writing there needs a login",
     }
+}
+
+fn to(repository: &str) -> String {
+    if repository.is_empty() { String::new() } else { format!(" to {repository}") }
 }
 
 fn said(message: &Option<String>) -> String {

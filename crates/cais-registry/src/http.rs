@@ -101,7 +101,11 @@ pub(crate) struct Http {
 impl Http {
     pub(crate) fn new(settings: &Settings) -> Result<Http, crate::Error> {
         Ok(Http {
-            tls: Arc::new(Tls::new(settings.ca_bundles.clone(), settings.certs_dirs.clone())),
+            tls: Arc::new(Tls::new(
+                settings.ca_bundles.clone(),
+                settings.certs_dirs.clone(),
+                settings.cert_dir.clone(),
+            )),
             names: Names {
                 hosts_file: settings.hosts_file.clone(),
                 resolv_conf: settings.resolv_conf.clone(),

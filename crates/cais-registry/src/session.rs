@@ -49,6 +49,8 @@ struct Grant {
     /// `None` for what does not expire by itself.
     until: Option<Instant>,
     logged_in: bool,
+    /// What the token service gives in place of a password, when it was asked for that.
+    identity: Option<String>,
 }
 
 impl std::fmt::Debug for Grant {
@@ -64,6 +66,8 @@ pub(crate) enum Purpose<'a> {
     Pull,
     /// To write it, and to read other repositories of the registry.
     Push { also_read: &'a [String] },
+    /// To find out whether a login is good, and to have an identity token for it.
+    Login,
 }
 
 impl Purpose<'_> {
@@ -83,6 +87,8 @@ impl Purpose<'_> {
 pub(crate) enum Target<'a> {
     /// Below `/v2/REPOSITORY/`.
     Path(&'a str),
+    /// Below `/`: what belongs to the registry as a whole.
+    Root(&'a str),
     /// An address that the registry gave.
     Address(&'a Uri),
 }
@@ -174,7 +180,8 @@ impl Session {
     pub(crate) fn ask(&self, source: &Source, ask: &Ask<'_>) -> Result<Response, Failure> {
         let insecure = source.insecure || is_loopback(&source.registry);
         let path = match ask.target {
-            Target::Path(path) => path,
+            Target::Path(path) => format!("v2/{}/{path}", source.repository),
+            Target::Root(path) => path.to_owned(),
             Target::Address(url) => return self.ask_at(source, url, insecure, ask),
         };
         let is_plain = || {
@@ -182,12 +189,12 @@ impl Session {
             plain.contains(&source.registry)
         };
         if !insecure || !is_plain() {
-            match self.ask_at(source, &endpoint(source, "https", path)?, insecure, ask) {
+            match self.ask_at(source, &endpoint(source, "https", &path)?, insecure, ask) {
                 Err(failure) if insecure && failure.is_before_http() => {}
                 other => return other,
             }
         }
-        let answer = self.ask_at(source, &endpoint(source, "http", path)?, insecure, ask)?;
+        let answer = self.ask_at(source, &endpoint(source, "http", &path)?, insecure, ask)?;
         let mut plain = self.plain.lock().unwrap_or_else(PoisonError::into_inner);
         if !plain.contains(&source.registry) {
             plain.push(source.registry.clone());
@@ -202,7 +209,7 @@ impl Session {
 
     fn ask_at(&self, source: &Source, url: &Uri, insecure: bool, ask: &Ask<'_>) -> Result<Response, Failure> {
         let is_own = match ask.target {
-            Target::Path(_) => true,
+            Target::Path(_) | Target::Root(_) => true,
             Target::Address(_) => {
                 let scheme = url.scheme_str().unwrap_or("https");
                 endpoint(source, scheme, "").is_ok_and(|own| same_origin(&own, url))
@@ -222,7 +229,7 @@ impl Session {
             })
         };
         let scopes = ask.purpose.scopes(&source.repository);
-        let key = (source.registry.clone(), source.repository.clone(), scopes.clone().unwrap_or_default());
+        let key = (source.registry.clone(), source.repository.clone(), scopes.unwrap_or_default());
         let known = self.known_grant(&key);
         let mut logged_in = known.as_ref().is_some_and(|grant| grant.logged_in);
         let mut response = send(known.map(|grant| grant.authorization))?;
@@ -237,7 +244,7 @@ impl Session {
                     None
                 }
             };
-            let grant = self.authorize(source, &challenges, credential.as_ref(), scopes, insecure)?;
+            let grant = self.authorize(source, &challenges, credential.as_ref(), ask.purpose, insecure)?;
             if let Some(grant) = grant {
                 logged_in = grant.logged_in;
                 response = send(Some(grant.authorization.clone()))?;
@@ -261,6 +268,12 @@ impl Session {
         }
     }
 
+    /// The identity token that came with the login to the registry as a whole.
+    pub(crate) fn identity(&self, source: &Source) -> Option<String> {
+        let key = (source.registry.clone(), source.repository.clone(), String::new());
+        self.known_grant(&key)?.identity
+    }
+
     fn known_grant(&self, key: &(String, String, String)) -> Option<Grant> {
         let grants = self.grants.lock().unwrap_or_else(PoisonError::into_inner);
         let grant = grants.get(key)?;
@@ -281,7 +294,7 @@ impl Session {
         source: &Source,
         challenges: &[Challenge],
         credential: Option<&Credential>,
-        scopes: Option<String>,
+        purpose: Purpose<'_>,
         insecure: bool,
     ) -> Result<Option<Grant>, Failure> {
         for challenge in challenges {
@@ -291,14 +304,19 @@ impl Session {
                         authorization: format!("Bearer {token}"),
                         until: None,
                         logged_in: true,
+                        identity: None,
                     }));
                 }
                 (Challenge::Bearer { realm, service, scope }, _) => {
-                    let scope = scopes
-                        .or_else(|| scope.clone())
-                        .unwrap_or_else(|| format!("repository:{}:pull", source.repository));
+                    let usual = || match source.repository.as_str() {
+                        "" => String::new(),
+                        repository => format!("repository:{repository}:pull"),
+                    };
+                    let scope = purpose.scopes(&source.repository).or_else(|| scope.clone());
+                    let scope = scope.unwrap_or_else(usual);
                     let service = service.as_deref().unwrap_or("");
-                    let wanted = Wanted { realm, service, scope: &scope };
+                    let identity = matches!(purpose, Purpose::Login);
+                    let wanted = Wanted { realm, service, scope: &scope, identity };
                     return self.fetch_token(source, wanted, credential, insecure).map(Some);
                 }
                 (Challenge::Basic, Some(Credential::Password { user, password })) => {
@@ -306,6 +324,7 @@ impl Session {
                         authorization: basic(user, password),
                         until: None,
                         logged_in: true,
+                        identity: None,
                     }));
                 }
                 (Challenge::Basic, _) => {}
@@ -333,6 +352,9 @@ impl Session {
         }
         // The registry may ask for several scopes at once, separated by blanks.
         pairs.extend(wanted.scope.split(' ').filter(|scope| !scope.is_empty()).map(|scope| ("scope", scope)));
+        if let (true, Some(Credential::Password { user, .. })) = (wanted.identity, credential) {
+            pairs.extend([("account", user.as_str()), ("client_id", "cais"), ("offline_token", "true")]);
+        }
         let form;
         let mut request = Request {
             method: Method::GET,
@@ -375,14 +397,15 @@ impl Session {
         let token = token.ok_or_else(|| unusable("its answer has no token"))?;
         let life_s = answer.expires_in.unwrap_or(TOKEN_LIFE_S).max(TOKEN_LIFE_S) - TOKEN_MARGIN_S;
         let until = Instant::now().checked_add(Duration::from_secs(life_s));
-        Ok(Grant { authorization: format!("Bearer {token}"), until, logged_in })
+        let identity = answer.refresh_token.filter(|token| wanted.identity && !token.is_empty());
+        Ok(Grant { authorization: format!("Bearer {token}"), until, logged_in, identity })
     }
 }
 
-/// The address of something below `/v2/REPOSITORY/`.
+/// The address of something below `/`.
 fn endpoint(source: &Source, scheme: &str, path: &str) -> Result<Uri, Failure> {
     let host = if source.registry == DOCKER_HUB { DOCKER_HUB_ENDPOINT } else { &source.registry };
-    let text = format!("{scheme}://{host}/v2/{}/{path}", source.repository);
+    let text = format!("{scheme}://{host}/{path}");
     text.parse()
         .map_err(|_| Failure::Protocol { host: host.to_owned(), reason: format!("{text:?} is no address") })
 }
@@ -391,12 +414,15 @@ struct Wanted<'a> {
     realm: &'a str,
     service: &'a str,
     scope: &'a str,
+    /// Whether an identity token is wanted beside the token.
+    identity: bool,
 }
 
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
     access_token: Option<String>,
+    refresh_token: Option<String>,
     expires_in: Option<u64>,
 }
 

@@ -30,6 +30,8 @@ pub struct Settings {
     pub credentials: CredentialFiles,
     /// Directories with `HOST[:PORT]/*.crt`, `*.cert` and `*.key`.
     pub certs_dirs: Vec<PathBuf>,
+    /// A directory with such files for every host, instead of those (`--cert-dir`).
+    pub cert_dir: Option<PathBuf>,
     /// Files with the root certificates; the first that exists is used.
     pub ca_bundles: Vec<PathBuf>,
     /// The machine's hosts file.
@@ -85,8 +87,10 @@ impl Settings {
                 helper_dirs: env("PATH")
                     .map(|value| std::env::split_paths(&value).collect())
                     .unwrap_or_default(),
+                given: None,
             },
             certs_dirs,
+            cert_dir: None,
             ca_bundles,
             hosts_file: etc.join("hosts"),
             resolv_conf: etc.join("resolv.conf"),

@@ -33,6 +33,8 @@ use crate::error::Failure;
 pub(crate) struct Tls {
     pub(crate) ca_bundles: Vec<PathBuf>,
     pub(crate) certs_dirs: Vec<PathBuf>,
+    /// The directory for every host, instead of those.
+    cert_dir: Option<PathBuf>,
     provider: Arc<CryptoProvider>,
     system_roots: OnceLock<Vec<rustls_pki_types::TrustAnchor<'static>>>,
     /// One per host with port and way of verification.
@@ -48,10 +50,11 @@ struct HostFiles {
 
 impl Tls {
     /// Reads nothing yet. The first existing file of `ca_bundles` is the system's bundle.
-    pub(crate) fn new(ca_bundles: Vec<PathBuf>, certs_dirs: Vec<PathBuf>) -> Tls {
+    pub(crate) fn new(ca_bundles: Vec<PathBuf>, certs_dirs: Vec<PathBuf>, cert_dir: Option<PathBuf>) -> Tls {
         Tls {
             ca_bundles,
             certs_dirs,
+            cert_dir,
             provider: Arc::new(rustls::crypto::ring::default_provider()),
             system_roots: OnceLock::new(),
             configs: Mutex::new(HashMap::new()),
@@ -72,7 +75,10 @@ impl Tls {
 
     fn build(&self, host: &str, insecure: bool) -> Result<ClientConfig, Failure> {
         let tls = |source| Failure::Tls { host: host.to_owned(), source: Box::new(source) };
-        let files = read_host_files(&self.certs_dirs, host)?;
+        let files = match &self.cert_dir {
+            Some(directory) => read_host_files(std::iter::once(directory.clone()))?,
+            None => read_host_files(self.certs_dirs.iter().map(|directory| directory.join(host)))?,
+        };
         let verifier: Arc<dyn ServerCertVerifier> = if insecure {
             Arc::new(Unverified { provider: self.provider.clone() })
         } else {
@@ -118,10 +124,10 @@ fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failur
         .map_err(|error| unusable(error.to_string()))
 }
 
-/// Collects the files for one host; the first directory with a client certificate wins.
-fn read_host_files(directories: &[PathBuf], host: &str) -> Result<HostFiles, Failure> {
+/// Collects the files of one host's directories; the first one with a client certificate wins.
+fn read_host_files(directories: impl Iterator<Item = PathBuf>) -> Result<HostFiles, Failure> {
     let mut found = HostFiles::default();
-    for directory in directories.iter().map(|directory| directory.join(host)) {
+    for directory in directories {
         let Ok(entries) = std::fs::read_dir(&directory) else { continue };
         let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
         files.sort();
@@ -363,7 +369,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let host = directory.path().join("r.test:5000");
         std::fs::create_dir(&host).unwrap();
-        let tls = || Tls::new(vec![directory.path().join("none.pem")], vec![directory.path().to_owned()]);
+        let tls =
+            || Tls::new(vec![directory.path().join("none.pem")], vec![directory.path().to_owned()], None);
         assert!(matches!(tls().config("r.test:5000", false), Err(Failure::NoRoots { .. })));
         assert!(tls().config("r.test:5000", true).is_ok());
         std::fs::write(host.join("ca.crt"), "nothing").unwrap();

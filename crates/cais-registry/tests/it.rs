@@ -6,6 +6,8 @@ mod auth;
 mod fake;
 #[path = "it/faults.rs"]
 mod faults;
+#[path = "it/login.rs"]
+mod login;
 #[path = "it/pull.rs"]
 mod pull;
 #[path = "it/push.rs"]

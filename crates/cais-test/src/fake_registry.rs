@@ -4,7 +4,7 @@
 //! request per connection. Each request is noted, so that a test can count what was fetched.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -45,6 +45,10 @@ struct State {
     /// `repository/manifests/reference` to media type and bytes.
     manifests: BTreeMap<String, (String, Vec<u8>)>,
     blobs: BTreeMap<String, Vec<u8>>,
+    /// Given to who asks for an identity token, and accepted from then on.
+    identity: Option<String>,
+    /// Path with its query to a JSON answer.
+    documents: BTreeMap<String, String>,
     requests: Vec<String>,
 }
 
@@ -70,6 +74,8 @@ impl FakeRegistry {
             fault: None,
             manifests: BTreeMap::new(),
             blobs: BTreeMap::new(),
+            identity: None,
+            documents: BTreeMap::new(),
             requests: Vec::new(),
         };
         let state = Arc::new(Mutex::new(state));
@@ -110,6 +116,16 @@ impl FakeRegistry {
         self.lock().manifests.insert(format!("{repository}/manifests/{tag}"), index);
     }
 
+    /// The token service gives this identity token to who asks for one.
+    pub fn give_identity(&self, token: &str) {
+        self.lock().identity = Some(token.to_owned());
+    }
+
+    /// Offers a JSON document at a path (with its query): what a registry says beyond images.
+    pub fn add_document(&self, path: &str, json: &str) {
+        self.lock().documents.insert(path.to_owned(), json.to_owned());
+    }
+
     /// From now on this goes wrong, or nothing.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.lock().fault = fault;
@@ -129,6 +145,7 @@ struct Request {
     method: String,
     path: String,
     headers: BTreeMap<String, String>,
+    body: String,
 }
 
 fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
@@ -147,9 +164,13 @@ fn read_request(stream: &TcpStream) -> std::io::Result<Request> {
         reader.read_line(&mut line)?;
         match line.trim_end().split_once(':') {
             Some((key, value)) => headers.insert(key.to_ascii_lowercase(), value.trim().to_owned()),
-            None => return Ok(Request { method, path, headers }),
+            None => break,
         };
     }
+    let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut body = Vec::new();
+    reader.take(length).read_to_end(&mut body)?;
+    Ok(Request { method, path, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> std::io::Result<()> {
@@ -179,12 +200,20 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         );
     }
     if request.path.starts_with("/token") {
+        let by_identity = request.method == "POST"
+            && state
+                .identity
+                .as_ref()
+                .is_some_and(|token| request.body.contains(&format!("refresh_token={token}")));
         let let_in = match &state.login {
-            Login::Token(Some(pair)) => request.headers.get("authorization") == Some(&basic(pair)),
+            Login::Token(Some(pair)) => {
+                by_identity || request.headers.get("authorization") == Some(&basic(pair))
+            }
             _ => true,
         };
+        let identity = state.identity.as_ref().filter(|_| request.path.contains("offline_token=true"));
         let (status, body) = if let_in {
-            (200, json!({"token": TOKEN}).to_string())
+            (200, json!({"token": TOKEN, "refresh_token": identity}).to_string())
         } else {
             (401, String::from_utf8_lossy(&error("UNAUTHORIZED")).into_owned())
         };
@@ -194,6 +223,9 @@ fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> s
         return reply(&mut stream, 401, &challenge, "application/json", &error("UNAUTHORIZED"), false);
     }
     let is_head = request.method == "HEAD";
+    if let Some(document) = state.documents.get(&request.path) {
+        return reply(&mut stream, 200, "", "application/json", document.as_bytes(), is_head);
+    }
     let Some(path) = request.path.strip_prefix("/v2/") else {
         return reply(&mut stream, 404, "", "text/plain", b"no such page", is_head);
     };

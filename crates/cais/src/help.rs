@@ -54,6 +54,13 @@ Images (also: cais image COMMAND):
   image prune
             Remove images that nobody uses
 
+Registries:
+  login     Log in to a registry
+  logout    Forget the login for a registry
+  search    Look for images at registries
+  image tags
+            List the tags of a repository
+
 Volumes:
   volume create | ls | inspect | rm | prune
 

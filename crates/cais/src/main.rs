@@ -32,6 +32,7 @@ mod process_row;
 mod progress;
 mod pump;
 mod refused;
+mod registry_access;
 mod request;
 mod runtime_door;
 mod similar;

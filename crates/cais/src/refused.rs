@@ -186,6 +186,22 @@ pub const PULL: &[Refused] = &[
     Refused { harmless: &["true", "false"], ..switch("disable-content-trust", "content trust is retired") },
 ];
 
+/// Of `login`.
+pub const LOGIN: &[Refused] = &[
+    valued("compat-auth-file", &[], "use the global flag --config for the directory of docker's config.json"),
+    valued("secret", &[], "there are no secrets yet; use --password-stdin"),
+];
+
+/// Of `logout`.
+pub const LOGOUT: &[Refused] = &[valued(
+    "compat-auth-file",
+    &[],
+    "use the global flag --config for the directory of docker's config.json",
+)];
+
+/// Of `search`.
+pub const SEARCH: &[Refused] = &[valued("creds", &[], "log in first: cais login")];
+
 impl Refused {
     /// Why a value (or the bare switch, as `true`) is refused; `None` when it changes nothing.
     pub fn objection(&self, value: &str) -> Option<String> {
@@ -213,7 +229,7 @@ mod tests {
 
     #[test]
     fn every_flag_once_with_a_reason() {
-        for table in [CONTAINER, EXEC, START, RM, UPDATE, CLONE, POD_CREATE, COMMIT, PULL] {
+        for table in [CONTAINER, EXEC, START, RM, UPDATE, CLONE, POD_CREATE, COMMIT, PULL, LOGIN, LOGOUT, SEARCH] {
             for (at, flag) in table.iter().enumerate() {
                 assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
                 assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);

@@ -1,6 +1,6 @@
 //! `images`, `image inspect`, and how every verb finds an image by what was typed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cais_oci::{Platform, ProcessConfig, Reference};
 use cais_registry::{Client, Settings};
@@ -89,7 +89,19 @@ impl Engine {
             "NO_PROXY" => config.proxies.no_proxy.clone().map(Into::into),
             _ => None,
         };
-        Ok(Settings::standard(Path::new("/etc"), &variable)?)
+        let mut settings = Settings::standard(Path::new("/etc"), &variable)?;
+        settings.credentials.helper_dirs.clone_from(&config.path);
+        if let Some(file) = self.roots_login_file() {
+            settings.credentials.files.insert(0, file);
+        }
+        Ok(settings)
+    }
+
+    /// Where podman keeps root's logins when there is no `XDG_RUNTIME_DIR`.
+    fn roots_login_file(&self) -> Option<PathBuf> {
+        let config = &self.config;
+        let is_meant = !config.rootless && config.runtime_dir.is_none() && config.auth_file.is_none();
+        is_meant.then(|| PathBuf::from("/run/containers/0/auth.json"))
     }
 
     pub(crate) fn registry_client(&self) -> Result<Client> {

@@ -289,6 +289,7 @@ pub fn settings(directory: &Path) -> Settings {
         registries: Registries::default(),
         credentials: CredentialFiles::default(),
         certs_dirs: vec![directory.join("certs.d")],
+        cert_dir: None,
         ca_bundles: vec![directory.join("ca.pem")],
         hosts_file: directory.join("hosts"),
         resolv_conf: directory.join("resolv.conf"),

@@ -2,9 +2,11 @@
 
 mod hidden;
 mod pods;
+mod registries;
 
 pub use hidden::HIDDEN;
 use pods::PODS;
+use registries::REGISTRIES;
 
 use crate::failure::Codes;
 use crate::refused;
@@ -33,14 +35,17 @@ const READER: Spec = Spec { needs_ids: false, ..PLAIN };
 
 /// The commands, in the order in which management commands list them.
 pub static COMMANDS: &[Spec] = &ALL;
-static ALL: [Spec; MOST.len() + PODS.len()] = joined(MOST, PODS);
+static ALL: [Spec; MOST.len() + PODS.len() + REGISTRIES.len()] = joined(&[MOST, PODS, REGISTRIES]);
 
-const fn joined<const N: usize>(first: &[Spec], second: &[Spec]) -> [Spec; N] {
+const fn joined<const N: usize>(parts: &[&[Spec]]) -> [Spec; N] {
     let mut all = [PLAIN; N];
-    let mut at = 0;
+    let (mut part, mut within, mut at) = (0, 0, 0);
     while at < N {
-        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
-        at += 1;
+        while within == parts[part].len() {
+            (part, within) = (part + 1, 0);
+        }
+        all[at] = parts[part][within];
+        (within, at) = (within + 1, at + 1);
     }
     all
 }

@@ -1,4 +1,4 @@
-//! Commands that the help does not list.
+//! Commands that are not for people, and those that the help does not list.
 
 use super::{PLAIN, READER};
 use crate::spec::Spec;

@@ -1,0 +1,52 @@
+//! The commands on registries and on what they say of images.
+
+use super::READER;
+use crate::refused;
+use crate::spec::Spec;
+use crate::verb::{login, logout, search, tags};
+
+pub(super) const REGISTRIES: &[Spec] = &[
+    Spec {
+        names: &["login"],
+        usage: "[OPTIONS] [REGISTRY]",
+        about: "Log in to a registry (docker.io unless told otherwise)",
+        examples: &[
+            "cais login quay.io",
+            "cais login -u robot --password-stdin registry.example.com < token",
+            "cais login --get-login quay.io",
+        ],
+        refused: refused::LOGIN,
+        main: login::main,
+        ..READER
+    },
+    Spec {
+        names: &["logout"],
+        usage: "[OPTIONS] [REGISTRY]",
+        about: "Forget the login for a registry (docker.io unless told otherwise), or all of them",
+        examples: &["cais logout quay.io", "cais logout --all"],
+        refused: refused::LOGOUT,
+        main: logout::main,
+        ..READER
+    },
+    Spec {
+        names: &["search"],
+        usage: "[OPTIONS] TERM",
+        about: "Look for images at registries",
+        examples: &[
+            "cais search --filter is-official=true nginx",
+            "cais search quay.io/prometheus",
+            "cais search --list-tags docker.io/library/debian",
+        ],
+        refused: refused::SEARCH,
+        main: search::main,
+        ..READER
+    },
+    Spec {
+        names: &["image tags"],
+        usage: "[OPTIONS] REPOSITORY",
+        about: "List the tags that a registry has of a repository",
+        examples: &["cais image tags quay.io/prometheus/prometheus"],
+        main: tags::main,
+        ..READER
+    },
+];
