@@ -125,7 +125,10 @@ impl From<cais_registry::Error> for Error {
             Registry::Reference(_) => ErrorKind::Invalid,
             Registry::Blocked { .. } => ErrorKind::Denied,
             error if error.is_not_found() => ErrorKind::NotFound,
-            Registry::Fetch { .. } | Registry::Sources { .. } | Registry::Ask { .. } => ErrorKind::Remote,
+            Registry::Fetch { .. }
+            | Registry::Sources { .. }
+            | Registry::Ask { .. }
+            | Registry::Push { .. } => ErrorKind::Remote,
             _ => ErrorKind::Invalid,
         };
         Error::new(kind, chain(&error)).source(error)

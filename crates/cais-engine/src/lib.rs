@@ -18,6 +18,7 @@ mod log_sink;
 mod names;
 mod network;
 mod oom;
+mod outgoing;
 mod overlay;
 mod pasta;
 mod path_pattern;

@@ -2,7 +2,7 @@
 
 use cais_oci::Digest;
 
-/// What happens to one layer of a pull or load.
+/// What happens to one layer of a pull, load or push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerEvent {
     /// Known, not begun.
@@ -18,6 +18,24 @@ pub enum LayerEvent {
     },
     /// Unpacked and verified.
     Done,
+    /// Being compressed, for another place.
+    Packing,
+    /// Bytes sent so far of a total (compressed).
+    Uploading {
+        /// Sent.
+        done_bytes: u64,
+        /// Of so many.
+        total_bytes: u64,
+    },
+    /// The registry has it already.
+    Present,
+    /// The registry has taken it from another of its repositories.
+    Mounted {
+        /// That repository.
+        from: String,
+    },
+    /// The registry has it now.
+    Pushed,
 }
 
 /// Receives events; may be called from several threads.

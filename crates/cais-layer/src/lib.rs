@@ -26,6 +26,7 @@ mod copy;
 pub mod erofs;
 mod error;
 mod limits;
+mod pack;
 mod tar;
 mod tee;
 mod unpack;
@@ -35,6 +36,7 @@ pub use changes::{Change, ChangeKind, changes};
 pub use compression::{Compression, Decoder};
 pub use error::{EntryName, Fault, LayerError, LinkFault};
 pub use limits::{Limit, Limits};
+pub use pack::pack;
 pub use tar::{
     Chunk, Content, Entry, EntryKind, StreamEnd, TarReader, TarWriter, Timestamp, Xattr, archived_bytes,
 };

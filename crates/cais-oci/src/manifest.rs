@@ -78,6 +78,17 @@ pub mod media_type {
         }
     }
 
+    /// The type of a layer; Docker's family has none for zstd.
+    pub fn layer(compression: Compression, docker: bool) -> &'static str {
+        match (compression, docker) {
+            (Compression::None, false) => OCI_LAYER,
+            (Compression::None, true) => DOCKER_LAYER,
+            (Compression::Gzip, true) => DOCKER_LAYER_GZIP,
+            (Compression::Gzip, false) => OCI_LAYER_GZIP,
+            (Compression::Zstd, _) => OCI_LAYER_ZSTD,
+        }
+    }
+
     /// Whether the type is that of a manifest of one image.
     pub fn is_manifest(media_type: &str) -> bool {
         matches!(media_type, OCI_MANIFEST | DOCKER_MANIFEST)
@@ -164,6 +175,23 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// Gives every part the media type that it has in the one family or the other; the bytes of the parts are the same
+    /// in both. Types that are no image's stay.
+    pub fn in_family(mut self, docker: bool) -> Manifest {
+        let manifest = if docker { media_type::DOCKER_MANIFEST } else { media_type::OCI_MANIFEST };
+        self.media_type = Some(manifest.to_owned());
+        if matches!(self.config.media_type.as_str(), media_type::OCI_CONFIG | media_type::DOCKER_CONFIG) {
+            let config = if docker { media_type::DOCKER_CONFIG } else { media_type::OCI_CONFIG };
+            self.config.media_type = config.to_owned();
+        }
+        for layer in &mut self.layers {
+            if let Some(compression) = media_type::compression(&layer.media_type) {
+                layer.media_type = media_type::layer(compression, docker).to_owned();
+            }
+        }
+        self
+    }
+
     /// An image manifest of the given config and layers, in the OCI form.
     pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Manifest {
         Manifest {

@@ -113,6 +113,9 @@ impl Store {
             // One without a readable meta.json is missing, for whoever needs it.
             if let Ok(Some(meta)) = files::read_json::<LayerMeta>(&path) {
                 reachable.blobs.insert(meta.blob.hex().to_owned());
+                // And those that were made of it.
+                let packed = self.packed(&meta.diff_id).unwrap_or_default();
+                reachable.blobs.extend(packed.iter().map(|blob| blob.digest.hex().to_owned()));
             }
         }
         Ok(reachable)

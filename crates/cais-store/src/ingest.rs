@@ -10,6 +10,7 @@
 //! lock; when nobody does, it is left over and taken away by the next ingest or by `check`.
 
 mod made;
+mod packed;
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -6,6 +6,7 @@
 //! root/layers/<diff_id hex>/fs/       an unpacked layer
 //! root/layers/<diff_id hex>/meta.json
 //! root/layers/<diff_id hex>/disk      what the layer takes on the disk without this file, in bytes; made when first asked for
+//! root/layers/<diff_id hex>/packed.json  blobs that were made of it here, if any
 //! root/layers/<diff_id hex>/implied   directories that its tar has no entry for, if any, separated by NUL
 //! root/images/<image id hex>.json     all that `run` and `inspect` need of an image
 //! root/refs/<escaped reference>       image id and reference, one line each
@@ -344,6 +345,8 @@ pub(crate) const LAYER_FS: &str = "fs";
 pub(crate) const LAYER_META: &str = "meta.json";
 /// Within a layer's directory.
 pub(crate) const LAYER_DISK: &str = "disk";
+/// Within a layer's directory.
+pub(crate) const LAYER_PACKED: &str = "packed.json";
 /// Within a layer's directory.
 pub(crate) const LAYER_IMPLIED: &str = "implied";
 /// Within a staged layer's directory: its compressed blob.

@@ -1,6 +1,7 @@
-//! Progress of pulls and loads on standard error: a line per layer that moves on a terminal, a line per
+//! Progress of pulls, loads and pushes on standard error: a line per layer that moves on a terminal, a line per
 //! layer that is done elsewhere.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -31,7 +32,7 @@ impl Progress for Lines {
     }
 
     fn layer(&self, digest: &Digest, event: LayerEvent) {
-        if matches!(event, LayerEvent::Exists | LayerEvent::Done) {
+        if is_end(&event) {
             print_stderr(&format!("{}: {}\n", digest.short(), word(&event)));
         }
     }
@@ -79,15 +80,16 @@ impl Progress for Bars {
         });
         bar.set_message(word(&event));
         match event {
-            LayerEvent::Waiting => bar.tick(),
-            LayerEvent::Downloading { done_bytes, total_bytes } => {
+            LayerEvent::Waiting | LayerEvent::Packing => bar.tick(),
+            LayerEvent::Downloading { done_bytes, total_bytes }
+            | LayerEvent::Uploading { done_bytes, total_bytes } => {
                 if bar.length() != Some(total_bytes) {
                     bar.set_style(style(LOADING));
                     bar.set_length(total_bytes);
                 }
                 bar.set_position(done_bytes);
             }
-            LayerEvent::Exists | LayerEvent::Done => {
+            _ => {
                 bar.set_style(style(WAITING));
                 bar.finish();
             }
@@ -104,14 +106,31 @@ fn style(template: &str) -> ProgressStyle {
     style.progress_chars("=> ")
 }
 
+/// Whether nothing more happens to the layer.
+fn is_end(event: &LayerEvent) -> bool {
+    matches!(
+        event,
+        LayerEvent::Exists
+            | LayerEvent::Done
+            | LayerEvent::Present
+            | LayerEvent::Mounted { .. }
+            | LayerEvent::Pushed
+    )
+}
+
 /// Docker's words.
-fn word(event: &LayerEvent) -> &'static str {
-    match event {
+fn word(event: &LayerEvent) -> Cow<'static, str> {
+    Cow::Borrowed(match event {
         LayerEvent::Waiting => "Waiting",
         LayerEvent::Exists => "Already exists",
         LayerEvent::Downloading { .. } => "Downloading",
         LayerEvent::Done => "Pull complete",
-    }
+        LayerEvent::Packing => "Preparing",
+        LayerEvent::Uploading { .. } => "Pushing",
+        LayerEvent::Present => "Layer already exists",
+        LayerEvent::Mounted { from } => return Cow::Owned(format!("Mounted from {from}")),
+        LayerEvent::Pushed => "Pushed",
+    })
 }
 
 /// A thread that panicked while it told of its progress has left nothing half-done that matters.

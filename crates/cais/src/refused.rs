@@ -202,6 +202,28 @@ pub const LOGOUT: &[Refused] = &[valued(
 /// Of `search`.
 pub const SEARCH: &[Refused] = &[valued("creds", &[], "log in first: cais login")];
 
+/// Of `push`.
+pub const PUSH: &[Refused] = &[
+    valued("authfile", &[], "set REGISTRY_AUTH_FILE"),
+    valued("cert-dir", &[], "put certificates into /etc/containers/certs.d"),
+    valued("compression-level", &[], "each compression has one level"),
+    valued("creds", &[], "put credentials into the docker config or auth.json"),
+    valued("encrypt-layer", &[], "encrypted images are not supported"),
+    valued("encryption-key", &[], "encrypted images are not supported"),
+    valued("retry", &[], "how often a registry is asked again is not to be chosen yet"),
+    valued("retry-delay", &[], "how often a registry is asked again is not to be chosen yet"),
+    valued("sign-by", &[], "signing is not supported yet"),
+    valued("sign-by-sigstore", &[], "signing is not supported yet"),
+    valued("sign-by-sigstore-private-key", &[], "signing is not supported yet"),
+    valued("sign-passphrase-file", &[], "signing is not supported yet"),
+    valued("tls-verify", &["true"], "set insecure registries in registries.conf"),
+    Refused { harmless: &["true", "false"], ..switch("disable-content-trust", "content trust is retired") },
+    Refused {
+        harmless: &["true", "false"],
+        ..switch("remove-signatures", "signatures are never sent along")
+    },
+];
+
 impl Refused {
     /// Why a value (or the bare switch, as `true`) is refused; `None` when it changes nothing.
     pub fn objection(&self, value: &str) -> Option<String> {

@@ -149,19 +149,25 @@ impl Engine {
     fn parts(
         &self,
         image: &ImageOutline,
-        blobs: &mut BTreeMap<Digest, Option<Digest>>,
+        blobs: &mut BTreeMap<Digest, Vec<Digest>>,
     ) -> Result<BTreeSet<String>> {
         let mut parts = BTreeSet::from([image.id.hex().to_owned(), image.manifest.hex().to_owned()]);
         for layer in &image.layers {
             parts.insert(layer.hex().to_owned());
-            // A layer keeps the blob that it came from.
             if !blobs.contains_key(layer) {
-                blobs.insert(layer.clone(), self.store.layer(layer)?.map(|meta| meta.blob));
+                blobs.insert(layer.clone(), self.blobs_of(layer)?);
             }
-            if let Some(Some(blob)) = blobs.get(layer) {
-                parts.insert(blob.hex().to_owned());
+            if let Some(blobs) = blobs.get(layer) {
+                parts.extend(blobs.iter().map(|blob| blob.hex().to_owned()));
             }
         }
         Ok(parts)
+    }
+
+    /// The blob that a layer came from, and those that were made of it: they stay as long as it does.
+    fn blobs_of(&self, layer: &Digest) -> Result<Vec<Digest>> {
+        let Some(meta) = self.store.layer(layer)? else { return Ok(Vec::new()) };
+        let packed = self.store.packed(layer)?.into_iter().map(|blob| blob.digest);
+        Ok(std::iter::once(meta.blob).chain(packed).collect())
     }
 }

@@ -73,6 +73,9 @@ pub(super) fn make_image(parsed: ImageConfig, blobs: Vec<Descriptor>) -> Result<
     let failed = |error| Error::caused(ErrorKind::Invalid, "write the image's config", error);
     let config = serde_json::to_vec(&parsed).map_err(failed)?;
     let descriptor = Descriptor::new(media_type::OCI_CONFIG, Digest::sha256(&config), config.len() as u64);
-    let manifest = serde_json::to_vec(&Manifest::new(descriptor, blobs.clone())).map_err(failed)?;
+    // The base's may be of Docker's family.
+    let manifest = Manifest::new(descriptor, blobs).in_family(false);
+    let blobs = manifest.layers.clone();
+    let manifest = serde_json::to_vec(&manifest).map_err(failed)?;
     Ok(NewImage { manifest, manifest_type: media_type::OCI_MANIFEST.to_owned(), config, parsed, blobs })
 }

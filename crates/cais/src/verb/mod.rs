@@ -33,6 +33,7 @@ mod port;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod restart;
 mod rm;

@@ -37,6 +37,7 @@ mod port;
 mod prune;
 mod ps;
 mod pull;
+mod push;
 mod rename;
 mod requires;
 mod restart;

@@ -35,7 +35,7 @@ fn trust(registry: &Registry, name: &str) {
     fs::copy(registry.ca(), format!("{folder}/ca.crt")).unwrap();
 }
 
-fn write_login(cais: &Cais, registry: &str, user: &str, password: &str) {
+pub fn write_login(cais: &Cais, registry: &str, user: &str, password: &str) {
     use std::process::Command;
     let folder = cais.folder().join("home/.docker");
     fs::create_dir_all(&folder).unwrap();

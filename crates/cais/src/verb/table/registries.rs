@@ -1,11 +1,24 @@
 //! The commands on registries and on what they say of images.
 
-use super::READER;
+use super::{PLAIN, READER};
 use crate::refused;
 use crate::spec::Spec;
-use crate::verb::{login, logout, search, tags};
+use crate::verb::{login, logout, push, search, tags};
 
 pub(super) const REGISTRIES: &[Spec] = &[
+    Spec {
+        names: &["push", "image push"],
+        usage: "[OPTIONS] IMAGE [DESTINATION]",
+        about: "Send an image to a registry",
+        examples: &[
+            "cais push registry.example.com/team/web:1",
+            "cais push web docker://registry.example.com/team/web:1",
+            "cais push --compression-format zstd -a registry.example.com/team/web",
+        ],
+        refused: refused::PUSH,
+        main: push::main,
+        ..PLAIN
+    },
     Spec {
         names: &["login"],
         usage: "[OPTIONS] [REGISTRY]",
