@@ -19,7 +19,8 @@ mod network;
 mod pod;
 
 pub use launch::{
-    DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, NamespaceRequest, NamespaceSource,
+    DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, NamespaceRequest,
+    NamespaceSource,
 };
 pub use lifecycle::*;
 pub use network::*;

@@ -251,7 +251,9 @@ mod tests {
 
     #[test]
     fn every_flag_once_with_a_reason() {
-        for table in [CONTAINER, EXEC, START, RM, UPDATE, CLONE, POD_CREATE, COMMIT, PULL, LOGIN, LOGOUT, SEARCH] {
+        for table in
+            [CONTAINER, EXEC, START, RM, UPDATE, CLONE, POD_CREATE, COMMIT, PULL, LOGIN, LOGOUT, SEARCH]
+        {
             for (at, flag) in table.iter().enumerate() {
                 assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
                 assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);

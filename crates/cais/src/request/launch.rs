@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use cais_engine::{
-    ContainerRequest, DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, MountKind, MountRequest,
-    NamespaceRequest, NamespaceSource, NetworkRequest,
+    ContainerRequest, DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, MountKind,
+    MountRequest, NamespaceRequest, NamespaceSource, NetworkRequest,
 };
 
 use super::{Caller, Result, absolute, flag};

@@ -6,7 +6,7 @@ use super::{
     tmpfs_options,
 };
 use crate::{
-    ContainerRecord, ContainerRequest, DeviceLimitKind, HostsBase, ImageVolumes, IpcRequest, MountKind, MountRequest,
+    ContainerRecord, ContainerRequest, DeviceLimitKind, HostsBase, ImageVolumes, MountKind, MountRequest,
     PullPolicy,
 };
 
@@ -97,20 +97,6 @@ fn life(line: &mut Line, request: &ContainerRequest) {
 
 /// Flags that few containers have.
 fn rare(line: &mut Line, request: &ContainerRequest) {
-    let spaces = &request.namespaces;
-    for (flag, host) in
-        [("--pid", spaces.host_pid), ("--uts", spaces.host_uts), ("--cgroupns", spaces.host_cgroup)]
-    {
-        line.value(flag, host.then_some("host"));
-    }
-    line.value(
-        "--ipc",
-        match spaces.ipc {
-            IpcRequest::Private => None,
-            IpcRequest::None => Some("none"),
-            IpcRequest::Host => Some("host"),
-        },
-    );
     line.values("--annotation", request.annotations.iter().map(|(key, value)| format!("{key}={value}")));
     line.switch("--unsetenv-all", request.ignore_image_env);
     line.values("--env-merge", &request.env_merge);
