@@ -23,6 +23,8 @@ pub(crate) struct Form {
     pub(crate) compression: Option<Compression>,
     /// Docker's media types or OCI's; `None` keeps the family of the manifest.
     pub(crate) docker: Option<bool>,
+    /// Plain layers stay plain, unless a compression is wanted.
+    pub(crate) plain: bool,
 }
 
 /// An image that can leave.
@@ -59,11 +61,13 @@ impl Engine {
         let mut layers = Vec::with_capacity(stored.layers.len());
         for (diff_id, blob) in record.config.rootfs.diff_ids.iter().zip(&stored.layers) {
             let fits = match (form.compression, media_type::compression(&blob.media_type)) {
-                (None, Some(media_type::Compression::None)) => came_from_elsewhere,
+                (None, Some(media_type::Compression::None)) => came_from_elsewhere || form.plain,
                 (None, _) => true,
                 (Some(wanted), found) => found == Some(announced(wanted)),
             };
-            let is_usable = fits && (self.store.has_blob(&blob.digest) || is_there(blob)?);
+            // The plain tar can be made of the layer at any time.
+            let is_here = self.store.has_blob(&blob.digest) || (form.plain && blob.digest == *diff_id);
+            let is_usable = fits && (is_here || is_there(blob)?);
             layers.push(if is_usable {
                 blob.clone()
             } else {
@@ -127,6 +131,24 @@ impl Engine {
             )
             .map(drop)
         })
+    }
+
+    /// Writes the bytes of a blob of an image that is ready, and verifies them.
+    pub(crate) fn write_blob(&self, blob: &Descriptor, output: &mut dyn Write) -> Result<()> {
+        if !self.store.has_blob(&blob.digest)
+            && let Some(meta) = self.store.layer(&blob.digest)?
+        {
+            return self.write_tar(&meta, output);
+        }
+        let failed =
+            |error| Error::caused(ErrorKind::System, format!("copy blob {}", blob.digest.short()), error);
+        let mut digesting = Digesting { output, hasher: blob.digest.hasher() };
+        io::copy(&mut self.store.open_blob(&blob.digest)?, &mut digesting).map_err(failed)?;
+        if digesting.hasher.finish() == blob.digest {
+            return Ok(());
+        }
+        let message = format!("blob {} has changed on the disk", blob.digest.short());
+        Err(Error::new(ErrorKind::Invalid, message).hint("pull or load the image again"))
     }
 
     /// How the blob is compressed that a layer was unpacked from; `None` when it is not here.

@@ -2,7 +2,7 @@
 
 use cais_oci::Digest;
 
-/// What happens to one layer of a pull, load or push.
+/// What happens to one layer of a pull, load, push or save.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LayerEvent {
     /// Known, not begun.
@@ -36,6 +36,8 @@ pub enum LayerEvent {
     },
     /// The registry has it now.
     Pushed,
+    /// It is in the archive.
+    Saved,
 }
 
 /// Receives events; may be called from several threads.

@@ -286,8 +286,8 @@ mod tests {
         }
         let text = text(20 << 20);
         for room in [0, 5, 100_000] {
-            let result =
-                pack::<_, _, io::Error>(Full(room), Compression::Gzip, 2, |out| out.write_all(&text));
+            let fill = |out: &mut dyn Write| out.write_all(&text);
+            let result = pack(Full(room), Compression::Gzip, 2, identity::<io::Error>, fill);
             assert_eq!(result.map(|_| ()).unwrap_err().kind(), io::ErrorKind::StorageFull);
         }
         let failed: Result<((), _), io::Error> =

@@ -46,6 +46,7 @@ Containers (also: cais container COMMAND):
 Images (also: cais image COMMAND):
   pull      Fetch an image from a registry
   push      Send an image to a registry
+  save      Write images to an archive or an OCI layout
   load      Load images from an archive or an OCI layout
   import    Make an image from a tar archive of a file system
   images    List images

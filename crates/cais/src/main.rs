@@ -4,6 +4,7 @@
 //! thread or logger: an OCI runtime (the word `runtime`, or called as `cais-runtime`), a hidden word by which a monitor calls, or
 //! the command line; as `docker` or `podman` (argv\[0\]) the program is the same command line.
 
+mod archive_file;
 mod attached;
 mod chosen;
 mod complete;

@@ -115,6 +115,7 @@ fn is_end(event: &LayerEvent) -> bool {
             | LayerEvent::Present
             | LayerEvent::Mounted { .. }
             | LayerEvent::Pushed
+            | LayerEvent::Saved
     )
 }
 
@@ -130,6 +131,7 @@ fn word(event: &LayerEvent) -> Cow<'static, str> {
         LayerEvent::Present => "Layer already exists",
         LayerEvent::Mounted { from } => return Cow::Owned(format!("Mounted from {from}")),
         LayerEvent::Pushed => "Pushed",
+        LayerEvent::Saved => "Saved",
     })
 }
 

@@ -224,6 +224,13 @@ pub const PUSH: &[Refused] = &[
     },
 ];
 
+/// Of `save`.
+pub const SAVE: &[Refused] = &[
+    switch("compress", "layers are written as they are here"),
+    switch("uncompressed", "layers are written as they are here"),
+    valued("signature-policy", &[], "signatures are not part of an archive"),
+];
+
 impl Refused {
     /// Why a value (or the bare switch, as `true`) is refused; `None` when it changes nothing.
     pub fn objection(&self, value: &str) -> Option<String> {

@@ -1,8 +1,8 @@
 //! `load`: images from an archive or an OCI layout directory.
 //!
 //! Reads what `docker save`, `podman save`, skopeo, buildah and buildx write: docker-archive (`manifest.json`) and OCI
-//! layout (`index.json`), several images each, plain or compressed by gzip or zstd. Of an archive with both the
-//! docker-archive is taken, whose names are complete. Nothing of an archive is written under a name of its own, see
+//! layout (`index.json`), several images each, plain or compressed by gzip or zstd. Of an archive with both the layout is
+//! taken if it has all names in full, else the docker-archive. Nothing of an archive is written under a name of its own, see
 //! [`source`].
 
 mod docker;
@@ -95,6 +95,10 @@ impl Engine {
             Source::Spool(_) => source.read(docker::MANIFEST)?,
         };
         let found = match (manifest, source.read(oci::INDEX)?) {
+            // The layout has the manifests themselves, and so the digests by which others know the images.
+            (Some(manifest), Some(index)) if oci::full_names(&index) >= docker::names(&manifest) => {
+                oci::images(source, &index)?
+            }
             (Some(manifest), _) => docker::images(source, &manifest, progress)?,
             (None, Some(index)) => oci::images(source, &index)?,
             (None, None) => {

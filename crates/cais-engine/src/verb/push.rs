@@ -71,12 +71,8 @@ impl Engine {
     /// that is visible has changed there, and what it took already is not sent again.
     pub fn push(&self, request: &PushRequest, progress: &dyn Progress) -> Result<Vec<Pushed>> {
         let images = self.chosen_for_push(request)?;
-        if let Some(text) = &request.platform {
-            let wanted = wanted_platform(Some(text))?;
-            if let Some((name, other)) = images.iter().find(|(_, it)| wanted.rank(&it.platform).is_none()) {
-                let message = format!("{} is here for {}, not for {wanted}", name.familiar(), other.platform);
-                return Err(Error::new(ErrorKind::NotFound, message));
-            }
+        for (name, record) in &images {
+            check_platform(&name.familiar(), record, request.platform.as_deref())?;
         }
         let Some((first, _)) = images.first() else { return Ok(Vec::new()) };
         progress.message(&format!("The push refers to repository [{}]", first.name()));
@@ -93,6 +89,7 @@ impl Engine {
                     PushCompression::Zstd => Compression::Zstd,
                 }),
                 docker: request.docker_format,
+                plain: false,
             };
             let outgoing =
                 self.outgoing(record, form, progress, &|blob| Ok(destination.has_blob(&blob.digest)?))?;
@@ -186,6 +183,17 @@ impl Engine {
         self.tell("image", "push", &name, &[("name", &name)]);
         Ok(())
     }
+}
+
+/// Refuses an image that is for another platform than the one that was asked for.
+pub(super) fn check_platform(name: &str, record: &ImageRecord, asked: Option<&str>) -> Result<()> {
+    let Some(text) = asked else { return Ok(()) };
+    let wanted = wanted_platform(Some(text))?;
+    if wanted.rank(&record.platform).is_some() {
+        return Ok(());
+    }
+    let message = format!("{name} is here for {}, not for {wanted}", record.platform);
+    Err(Error::new(ErrorKind::NotFound, message))
 }
 
 /// `HOST/REPOSITORY:TAG`, with or without podman's `docker://`.

@@ -49,6 +49,35 @@ impl<W: Write> TarWriter<W> {
     /// # Errors
     /// When the output takes no more, or the content cannot be read.
     pub fn append(&mut self, entry: &Entry, content: Option<impl AsFd>) -> io::Result<()> {
+        let size = self.head(entry)?;
+        self.content(size, content)?;
+        self.pad(size)
+    }
+
+    /// Writes a file whose content `fill` writes, in exactly the entry's size.
+    ///
+    /// # Errors
+    /// Those of `fill`; by way of `failed` when the output takes no more, or the content is of another size.
+    pub fn append_written<E>(
+        &mut self,
+        entry: &Entry,
+        failed: impl Fn(io::Error) -> E,
+        fill: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let size = self.head(entry).map_err(&failed)?;
+        let mut content = Measured { out: self, left: size };
+        fill(&mut content)?;
+        if content.left > 0 {
+            return Err(failed(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "it is shorter than was announced",
+            )));
+        }
+        self.pad(size).map_err(failed)
+    }
+
+    /// Writes what stands before the content, whose size it returns.
+    fn head(&mut self, entry: &Entry) -> io::Result<u64> {
         let size = stored_bytes(entry);
         let mut path = entry.path.clone();
         if entry.kind == EntryKind::Directory && !path.ends_with(b"/") {
@@ -82,8 +111,7 @@ impl<W: Write> TarWriter<W> {
             self.pad(length)?;
         }
         self.put(&header(&path, flag(entry.kind), size, entry))?;
-        self.content(size, content)?;
-        self.pad(size)
+        Ok(size)
     }
 
     /// Writes the end of the archive and returns the output and the length of the whole.
@@ -135,6 +163,27 @@ impl<W: Write> TarWriter<W> {
     fn pad(&mut self, size: u64) -> io::Result<()> {
         let rest = size.next_multiple_of(BLOCK_BYTES as u64) - size;
         self.put(&[0; BLOCK_BYTES][..rest as usize])
+    }
+}
+
+/// The content of one entry, which must not be longer than its header says.
+struct Measured<'a, W> {
+    out: &'a mut TarWriter<W>,
+    left: u64,
+}
+
+impl<W: Write> Write for Measured<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.len() as u64 > self.left {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it is longer than was announced"));
+        }
+        self.out.put(bytes)?;
+        self.left -= bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -262,5 +311,22 @@ mod tests {
         }
         let entry = Entry { path: b"f".to_vec(), size_bytes: 513, ..Entry::plain(0) };
         assert_eq!(archived_bytes(&entry), 1536);
+    }
+
+    #[test]
+    fn content_that_is_written_has_the_announced_size() {
+        let write = |length: usize| {
+            let mut writer = TarWriter::new(Vec::new());
+            let entry = Entry { path: b"file".to_vec(), size_bytes: 600, ..Entry::plain(0o644) };
+            let filled = writer.append_written(
+                &entry,
+                |error| error.kind(),
+                |out| out.write_all(&vec![b'x'; length]).map_err(|error| error.kind()),
+            );
+            filled.map(|()| writer.finish().unwrap().0)
+        };
+        assert_eq!(write(600).unwrap().len(), 512 + 1024 + 1024);
+        assert_eq!(write(599), Err(io::ErrorKind::UnexpectedEof));
+        assert_eq!(write(601), Err(io::ErrorKind::InvalidData));
     }
 }

@@ -48,6 +48,7 @@ mod rootless;
 mod run;
 mod run_streams;
 mod run_terminal;
+mod save;
 mod search;
 mod security;
 mod share_namespaces;

@@ -24,6 +24,12 @@ struct Listed {
     layers: Option<Vec<String>>,
 }
 
+/// How many names `manifest.json` gives.
+pub(super) fn names(manifest: &[u8]) -> usize {
+    let listed: Vec<Listed> = serde_json::from_slice(manifest).unwrap_or_default();
+    listed.iter().flat_map(|listed| listed.repo_tags.iter().flatten()).count()
+}
+
 /// The images that `manifest.json` lists.
 pub(super) fn images(source: &Source, manifest: &[u8], progress: &dyn Progress) -> Result<Vec<Found>> {
     let listed: Vec<Listed> = serde_json::from_slice(manifest).map_err(|error| {

@@ -46,6 +46,12 @@ pub(super) fn images(source: &Source, index: &[u8]) -> Result<Vec<Found>> {
     Ok(found)
 }
 
+/// How many names with a registry and a repository the index gives.
+pub(super) fn full_names(index: &[u8]) -> usize {
+    let Ok(ManifestKind::Index(index)) = parse_manifest(index, None) else { return 0 };
+    index.manifests.iter().filter(|entry| entry.annotations.contains_key(CONTAINERD_NAME)).count()
+}
+
 /// Of entries for different machines the one for this; entries that do not say are all taken.
 fn for_this_machine(entries: Vec<Descriptor>) -> Result<Vec<Descriptor>> {
     if entries.len() < 2 || entries.iter().any(|entry| entry.platform.is_none()) {

@@ -1,11 +1,24 @@
-//! The commands on registries and on what they say of images.
+//! The commands on registries, on what they say of images, and on the ways of images to other places.
 
 use super::{PLAIN, READER};
 use crate::refused;
 use crate::spec::Spec;
-use crate::verb::{login, logout, push, search, tags};
+use crate::verb::{login, logout, push, save, search, tags};
 
 pub(super) const REGISTRIES: &[Spec] = &[
+    Spec {
+        names: &["save", "image save"],
+        usage: "[OPTIONS] IMAGE [IMAGE...]",
+        about: "Write images to an archive or an OCI layout",
+        examples: &[
+            "cais save -o web.tar web:1 web:2",
+            "cais save web | ssh host cais load",
+            "cais save --format oci-dir -o layout web",
+        ],
+        refused: refused::SAVE,
+        main: save::main,
+        ..PLAIN
+    },
     Spec {
         names: &["push", "image push"],
         usage: "[OPTIONS] IMAGE [DESTINATION]",
