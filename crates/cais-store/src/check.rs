@@ -2,7 +2,9 @@
 //!
 //! Runs under the exclusive lock of [`crate::gc`], so that nothing is in the middle of becoming reachable. A leftover is
 //! moved to the trash; an image that lacks a part is given up with its references, because it cannot be run and a pull
-//! brings it back whole; what belongs to a user (containers, volumes) is never thrown away, only reported.
+//! brings it back whole; what belongs to a user (containers, volumes, pods) is never thrown away, only reported.
+
+mod pods;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -24,7 +26,7 @@ use crate::volumes::VolumeRecord;
 /// One thing that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreFinding {
-    /// `ingest`, `trash`, `layer`, `blob`, `image`, `reference`, `container`, `name`, `volume`, `run`, `file`.
+    /// `ingest`, `trash`, `layer`, `blob`, `image`, `reference`, `container`, `pod`, `name`, `volume`, `run`, `file`.
     pub kind: &'static str,
     /// Which.
     pub object: String,
@@ -47,6 +49,7 @@ impl Store {
         check.temporary_files()?;
         check.containers()?;
         check.names()?;
+        pods::check(&mut check)?;
         check.volumes()?;
         check.images(&mut exclusive)?;
         check.references()?;

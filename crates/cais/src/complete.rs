@@ -263,7 +263,7 @@ fn argument(spec: &'static Spec, position: usize, world: &World<'_>) -> Completi
         _ => Kind::Container,
     };
     let kinds: &[Kind] = match () {
-        () if is("NAME|ID") => &[Kind::Container, Kind::Image, Kind::Volume],
+        () if is("NAME|ID") => &[Kind::Container, Kind::Image, Kind::Volume, Kind::Pod],
         () if is("CONTAINER") => &[container],
         () if is("IMAGE") || is("REPOSITORY") || is("NAME[:TAG") => &[Kind::Image],
         () if is("VOLUME") => &[Kind::Volume],
@@ -320,7 +320,7 @@ mod tests {
             ("container start ", "old"),
             ("rm -f w", "web"),
             ("rmi b", "busybox"),
-            ("inspect ", "web old busybox debian data"),
+            ("inspect ", "web old busybox debian data shop"),
             ("kill -s K", "KILL"),
             ("pod rm ", "shop"),
             ("run --pod s", "shop"),

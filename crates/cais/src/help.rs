@@ -29,7 +29,7 @@ Containers (also: cais container COMMAND):
   wait      Wait until containers end, print their exit codes
   debug     Run a shell with tools of another image beside a container
   why       Explain how a container ended or why it does not start
-  inspect   Show containers, images and volumes in detail
+  inspect   Show containers, images, volumes and pods in detail
   port      Show published ports
   cp        Copy files between a container and the host
   diff      Show what a container has changed in its files

@@ -21,6 +21,7 @@ enum Kind {
     Container,
     Image,
     Volume,
+    Pod,
 }
 
 #[derive(Debug, Args)]
@@ -37,7 +38,7 @@ struct InspectArgs {
     /// Measure containers; takes time.
     #[arg(short, long)]
     size: bool,
-    /// Look only for container, image or volume.
+    /// Look only for container, image, volume or pod.
     #[arg(long = "type", value_name = "TYPE")]
     kind: Option<String>,
     names: Vec<String>,
@@ -53,12 +54,13 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         return define(door, &args.names, form);
     }
     let kinds: &[Kind] = match args.kind.as_deref() {
-        None | Some("") => &[Kind::Container, Kind::Image, Kind::Volume],
+        None | Some("") => &[Kind::Container, Kind::Image, Kind::Volume, Kind::Pod],
         Some("container") => &[Kind::Container],
         Some("image") => &[Kind::Image],
         Some("volume") => &[Kind::Volume],
+        Some("pod") => &[Kind::Pod],
         Some(other) => {
-            return Err(Failure::usage(format!("--type {other}: use container, image or volume")));
+            return Err(Failure::usage(format!("--type {other}: use container, image, volume or pod")));
         }
     };
     let chosen = Chosen { latest: args.latest, ..Chosen::default() };
@@ -157,6 +159,7 @@ fn look(engine: &Engine, name: &str, size: bool, kinds: &[Kind]) -> Result<Value
         let result = match kind {
             Kind::Container => engine.container_inspect(name, size),
             Kind::Image => engine.image_inspect(name),
+            Kind::Pod => engine.pod(name).map(|view| crate::pod_row::document(&view)),
             Kind::Volume => engine.volume(name).map(|view| serde_json::to_value(view).unwrap_or_default()),
         };
         match result {

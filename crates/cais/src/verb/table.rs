@@ -241,7 +241,7 @@ const MOST: &[Spec] = &[
     Spec {
         names: &["inspect"],
         usage: "[OPTIONS] NAME|ID [NAME|ID...]",
-        about: "Show containers, images and volumes in detail",
+        about: "Show containers, images, volumes and pods in detail",
         examples: &[
             "cais inspect --format '{{.State.Status}}' web",
             "cais inspect --format '{{range .Mounts}}{{.Source}} {{end}}' web",

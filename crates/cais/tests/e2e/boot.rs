@@ -91,6 +91,25 @@ fn who_shares_a_network_starts_after_its_owner() {
 }
 
 #[test]
+fn a_pod_comes_back_with_its_members() {
+    e2e(|cais| {
+        cais.ok("pod create --name shop --restart always");
+        cais.ok("run -d --name web --pod shop busybox sleep 1000");
+        assert_eq!(cais.inspect("web", "{{.HostConfig.RestartPolicy.Name}}"), "always", "the pod's");
+        cais.ok("pod create --name other");
+        cais.ok("run -d --name db --restart always --requires web --pod other busybox sleep 1000");
+        cais.ok("run -d --name once --pod other busybox sleep 1000");
+        reboot(cais);
+        let started = cais.ok("system boot");
+        assert!(started.ends_with("web\ndb"), "{started}");
+        let state = |pod: &str| cais.cmd("pod inspect --format {{.State}}").arg(pod).ok();
+        assert_eq!(state("shop"), "Running");
+        assert_eq!(cais.inspect("once", "{{.State.Running}}"), "false");
+        assert_eq!(state("other"), "Degraded", "its infra container, and the one with a policy");
+    });
+}
+
+#[test]
 fn a_container_that_cannot_start_does_not_keep_the_others_down() {
     e2e(|cais| {
         cais.ok("run -d --name owner busybox sleep 1000");

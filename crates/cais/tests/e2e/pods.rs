@@ -178,6 +178,7 @@ fn lists_and_documents_have_podmans_keys() {
             assert!(document.get(key).is_some(), "{key}");
         }
         assert_eq!(document["NumContainers"], 2);
+        assert_eq!(cais.inspect("p1", "{{.State}}"), "Running", "inspect finds pods, too");
         let table = cais.ok("pod ps");
         assert!(table.starts_with("POD ID") && table.contains("# OF CONTAINERS"), "{table}");
         assert_eq!(
