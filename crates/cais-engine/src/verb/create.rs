@@ -139,7 +139,8 @@ impl Engine {
     }
 
     fn write_record(&self, record: &ContainerRecord, hold: &Hold) -> Result<()> {
-        let cidfile = record.request.cidfile.as_deref().map(open_cidfile).transpose()?;
+        let cidfile = record.request.cidfile.as_deref();
+        let cidfile = cidfile.map(|path| open_id_file(Noun::Container, path)).transpose()?;
         self.store.put_container(record, hold)?;
         if let (Some(mut file), Some(path)) = (cidfile, &record.request.cidfile) {
             file.write_all(record.id.as_bytes()).map_err(|e| {
@@ -391,13 +392,13 @@ impl Engine {
     }
 }
 
-pub(super) fn open_cidfile(path: &Path) -> Result<std::fs::File> {
+pub(super) fn open_id_file(noun: Noun, path: &Path) -> Result<std::fs::File> {
     std::fs::OpenOptions::new().write(true).create_new(true).open(path).map_err(|e| {
         if e.kind() == std::io::ErrorKind::AlreadyExists {
-            Error::new(ErrorKind::Conflict, format!("container ID file {} exists already", path.display()))
-                .hint("make sure that the other container is not running, or delete the file")
+            Error::new(ErrorKind::Conflict, format!("{noun} ID file {} exists already", path.display()))
+                .hint(format!("make sure that the other {noun} is not running, or delete the file"))
         } else {
-            Error::caused(ErrorKind::System, format!("create the container ID file {}", path.display()), e)
+            Error::caused(ErrorKind::System, format!("create the {noun} ID file {}", path.display()), e)
         }
     })
 }

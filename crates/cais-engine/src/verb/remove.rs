@@ -1,5 +1,6 @@
 //! `rm`: a container and everything of it goes.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::attach::short;
@@ -12,17 +13,9 @@ impl Engine {
     /// As for [`Engine::remove`]; what was removed until then is gone.
     pub fn remove_with_dependents(&self, name: &str, force: bool, volumes: bool) -> Result<()> {
         let id = self.store.resolve_container(name)?;
-        let mut order = vec![id.clone()];
-        let records = self.records()?;
-        let mut at = 0;
-        while let Some(needed) = order.get(at).cloned() {
-            let dependents = records.iter().filter(|record| record.depends_on().contains(&needed));
-            let fresh: Vec<String> =
-                dependents.map(|record| record.id.clone()).filter(|id| !order.contains(id)).collect();
-            order.extend(fresh);
-            at += 1;
-        }
-        for id in order.iter().rev() {
+        let mut order = Vec::new();
+        dependents_first(&id, &self.records()?, &mut BTreeSet::new(), &mut order);
+        for id in &order {
             self.remove(id, force, volumes)?;
         }
         Ok(())
@@ -110,5 +103,46 @@ impl Engine {
             self.tell_container(record, "destroy", &[]);
         }
         Ok(())
+    }
+}
+
+/// A container after all that depend on it, at whatever remove. A circle is cut where it is met.
+fn dependents_first(
+    id: &str,
+    records: &[ContainerRecord],
+    met: &mut BTreeSet<String>,
+    order: &mut Vec<String>,
+) {
+    if !met.insert(id.to_owned()) {
+        return;
+    }
+    for record in records.iter().filter(|record| record.depends_on().iter().any(|needed| needed == id)) {
+        dependents_first(&record.id, records, met, order);
+    }
+    order.push(id.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_depends_goes_first_in_whatever_order_they_are_listed() {
+        let record = |id: &str, requires: &[&str]| ContainerRecord {
+            id: id.into(),
+            requires: requires.iter().map(|&id| id.into()).collect(),
+            ..ContainerRecord::default()
+        };
+        let mut records =
+            vec![record("db", &["circle"]), record("web", &["cache", "db"]), record("cache", &["db"])];
+        records.extend([record("other", &[]), record("circle", &["web"])]);
+        for _ in 0..records.len() {
+            records.rotate_left(1);
+            let mut order = Vec::new();
+            dependents_first("db", &records, &mut BTreeSet::new(), &mut order);
+            let at = |id: &str| order.iter().position(|found| found == id).expect(id);
+            assert!(at("web") < at("cache") && at("cache") < at("db"), "{order:?}");
+            assert_eq!(order.len(), 4, "{order:?}");
+        }
     }
 }

@@ -99,6 +99,9 @@ fn a_pod_is_made_by_the_way() {
         let id = cais.cmd("pod create --pod-id-file").arg(&file).ok();
         assert_eq!(std::fs::read_to_string(&file).unwrap(), id);
         cais.cmd("pod create --pod-id-file").arg(&file).output().code(125);
+        let other = cais.folder().join("other");
+        cais.cmd("pod create --infra-name web --pod-id-file").arg(&other).output().code(125);
+        assert!(!other.exists(), "the next attempt is not hindered");
         cais.cmd("run -d --name member --pod-id-file").arg(&file).args("busybox sleep 1000").ok();
         assert!(cais.ok("ps --pod --no-trunc").contains(&id));
         cais.cmd("pod rm -f --pod-id-file").arg(&file).ok();
@@ -174,8 +177,25 @@ fn lists_and_documents_have_podmans_keys() {
         assert_eq!(list[1]["Containers"].as_array().unwrap().len(), 2);
         let document: serde_json::Value = serde_json::from_str(&cais.ok("pod inspect p1")).unwrap();
         let document = &document[0];
-        for key in ["Id", "Name", "CreateCommand", "State", "InfraConfig", "SharedNamespaces", "Containers"] {
-            assert!(document.get(key).is_some(), "{key}");
+        // podman 4.3's, and `RestartPolicy` of podman 5.
+        for (value, expected) in [
+            (
+                document,
+                "CgroupParent CgroupPath Containers CreateCgroup CreateCommand CreateInfra Created ExitPolicy \
+                 Hostname Id InfraConfig InfraContainerID Labels Name NumContainers RestartPolicy \
+                 SharedNamespaces State",
+            ),
+            (
+                &document["InfraConfig"],
+                "DNSOption DNSSearch DNSServer HostAdd HostNetwork NetworkOptions Networks NoManageHosts \
+                 NoManageResolvConf PortBindings StaticIP StaticMAC pid_ns userns uts_ns",
+            ),
+            (&document["Containers"][0], "Id Name State"),
+            (&list[1]["Containers"][0], "Id Names Status"),
+        ] {
+            let mut found: Vec<String> = keys(value).split(' ').map(str::to_owned).collect();
+            found.sort();
+            assert_eq!(found.join(" "), expected);
         }
         assert_eq!(document["NumContainers"], 2);
         assert_eq!(cais.inspect("p1", "{{.State}}"), "Running", "inspect finds pods, too");

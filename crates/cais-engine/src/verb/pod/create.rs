@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use cais_store::{random_id, run_state};
+use cais_store::{Noun, random_id, run_state};
 
 use super::NEW;
 use crate::attach::short;
 use crate::verb::Created;
+use crate::verb::create::open_id_file;
 use crate::{
     ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, IpcRequest, LogDriver, NamespaceRequest,
     NamespaceSource, NetworkRequest, PodNamespace, PodRecord, PodRequest, RestartPolicy, Result,
@@ -25,18 +26,25 @@ impl Engine {
         {
             self.pod_remove(&old.id, true, None)?;
         }
-        let id_file = request.id_file.as_deref().map(crate::verb::create::open_cidfile).transpose()?;
+        let Some(path) = request.id_file.clone() else { return self.make_pod(request) };
+        let mut file = open_id_file(Noun::Pod, &path)?;
+        let made = self.make_pod(request).inspect_err(|_| {
+            // It would be in the way of the next attempt.
+            let _ = std::fs::remove_file(&path);
+        })?;
+        file.write_all(made.id.as_bytes()).map_err(|e| {
+            Error::caused(ErrorKind::System, format!("write the pod id to {}", path.display()), e)
+        })?;
+        Ok(made)
+    }
+
+    fn make_pod(&self, request: PodRequest) -> Result<Created> {
         let mut warnings = Vec::new();
         let pod = self.write_pod(request)?;
         if pod.infra.is_some() {
             self.make_infra(&pod, &mut warnings).inspect_err(|_| {
                 // The first error is the one to tell.
                 let _ = self.store.remove_pod(&pod.id);
-            })?;
-        }
-        if let (Some(mut file), Some(path)) = (id_file, &pod.request.id_file) {
-            file.write_all(pod.id.as_bytes()).map_err(|e| {
-                Error::caused(ErrorKind::System, format!("write the pod id to {}", path.display()), e)
             })?;
         }
         self.tell("pod", "create", &pod.id, &[("name", &pod.name)]);
