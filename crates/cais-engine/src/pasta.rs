@@ -1,4 +1,4 @@
-//! User-mode network by `pasta`: the only foreign program that cais starts, for rootless containers.
+//! User-mode network by `pasta`: the only foreign program that a container needs to start, and a rootless one only.
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
