@@ -190,7 +190,8 @@ fn denied_call(cais: &Cais) {
     run.arg(format!("seccomp={}", profile.display())).args("busybox hostname other").output().code(159);
     if Invocation::new("dmesg", "").ok().contains("type=1326") {
         let why = cais.ok("why d1");
-        assert!(why.contains("was killed for the system call sethostname"), "{why}");
+        // This runs in a PID namespace of its own, and the log has pids of the machine's.
+        assert!(why.contains("(hostname): sethostname (number"), "{why}");
     } else {
         cais_test::vm::leave_out("this kernel writes no audit records");
     }

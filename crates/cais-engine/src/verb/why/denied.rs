@@ -10,16 +10,20 @@ use super::evidence::DeniedCall;
 use crate::{ExitRecord, kernel_log};
 
 const SIGSYS: i32 = 31;
+/// The start is noted when the monitor has seen it, and the log's clock is coarse.
+const EARLY_MS: i64 = 5000;
+const LATE_MS: i64 = 100;
 
 /// The call for which a process was killed in the time of a run, the last one; that of the first process before others.
+///
+/// The log has pids of the machine's own namespace: from within another one the first process is not recognised.
 pub(super) fn find(exit: &ExitRecord) -> Option<DeniedCall> {
     let time = |text: &str| text.parse::<Timestamp>().ok().map(|time| time.as_millisecond());
-    let (from, to) = (time(&exit.started)?, time(&exit.finished)?);
+    let (from, to) = (time(&exit.started)? - EARLY_MS, time(&exit.finished)? + LATE_MS);
     let within = |line: &str| parse(line).filter(|(at, _)| (from..=to).contains(at)).map(|(_, call)| call);
     let own = kernel_log::last(|line| within(line).filter(|call| exit.pid > 0 && call.pid == exit.pid));
     match own {
         Some(call) => Some(DeniedCall { own: true, ..call }),
-        None if exit.signal == SIGSYS => None,
         None => kernel_log::last(within),
     }
 }

@@ -169,9 +169,12 @@ fn denied_syscall(evidence: &Evidence) -> Option<Finding> {
         .seen(RECORD, record(exit))
         .seen("record", format!("seccomp profile: {profile}"));
     Some(match denied {
-        Some(call) => finding
-            .seen("kernel log", format!("process {} ({}): {} (number {})", call.pid, call.comm, call.name, call.number))
-            .fix(format!("allow {} in the profile, or seccomp=unconfined to try", call.name)),
+        Some(call) => {
+            let killed = format!("process {} ({}): {} (number {})", call.pid, call.comm, call.name, call.number);
+            let perhaps = if call.own { "" } else { "perhaps " };
+            let fix = format!("allow {perhaps}{} in the profile, or seccomp=unconfined to try", call.name);
+            finding.seen("kernel log, in that time", killed).fix(fix)
+        }
         None => finding.fix(
             "allow the call in the profile (the kernel's log names its number where it keeps such records: dmesg, \
              type=1326), or seccomp=unconfined to try",
