@@ -92,11 +92,16 @@ impl Scene<'_> {
         let mut removals: Vec<Vec<Duration>> = vec![Vec::new(); self.contenders.len()];
         let mut floors = Vec::new();
         for round in 0..self.rounds {
-            floors.push(floor::run(&self.registry.address(), REPOSITORY, &self.made.layers(packing, 0)));
+            let floor = floor::run(&self.registry.address(), REPOSITORY, &self.made.layers(packing, 0));
+            eprintln!("floor, {}: {:.1?}, {:.1?} of processors", packing.name(), floor.0, floor.1);
+            floors.push(floor);
             for (index, contender) in self.contenders.iter().enumerate() {
-                eprintln!("cold pull, {}, round {}: {}", packing.name(), round + 1, contender.name);
-                pulls[index].extend(spend(contender, &contender.pull(&name), self.folder));
-                removals[index].extend(once(contender, &format!("{} {name}", contender.remove_image)));
+                let spent = spend(contender, &contender.pull(&name), self.folder);
+                let removal = once(contender, &format!("{} {name}", contender.remove_image));
+                let what = format!("cold pull, {}, round {}", packing.name(), round + 1);
+                eprintln!("{what}: {} {spent:.1?}, removed in {removal:.1?}", contender.name);
+                pulls[index].extend(spent);
+                removals[index].extend(removal);
             }
         }
         floors.sort();
