@@ -30,6 +30,7 @@ mod selinux;
 mod sharing;
 mod shim;
 mod teardown;
+mod trust;
 pub mod verb;
 pub mod view;
 

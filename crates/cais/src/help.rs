@@ -62,6 +62,8 @@ Registries:
   search    Look for images at registries
   image tags
             List the tags of a repository
+  image sign | verify
+            Sign an image at its registry; tell whether it is signed
 
 Volumes:
   volume create | ls | inspect | rm | prune

@@ -54,7 +54,8 @@ impl Engine {
     /// A short name is looked for as `registries.conf` says. `platform` is `os/arch[/variant]`, the machine's if absent.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Remote`], [`ErrorKind::Invalid`]; nothing of the image is visible then,
+    /// [`ErrorKind::NotFound`], [`ErrorKind::Remote`], [`ErrorKind::Invalid`], and [`ErrorKind::Denied`] when
+    /// `policy.json` forbids it; nothing of the image is visible then,
     /// layers that are complete are used by the next attempt.
     pub fn pull(&self, name: &str, platform: Option<&str>, progress: &dyn Progress) -> Result<Pulled> {
         let wanted = wanted_platform(platform)?;
@@ -65,7 +66,11 @@ impl Engine {
         }
         let shown = reference.digest.as_ref().map(Digest::to_string).or_else(|| reference.tag.clone());
         progress.message(&format!("{}: Pulling from {}", shown.unwrap_or_default(), reference.repository));
+        let policy = self.policy()?;
+        self.check_name(policy.as_ref(), &reference)?;
         let chosen = choose(&client, &reference, fetched, &wanted, platform.is_some(), progress)?;
+        let digests = [chosen.digest.clone(), Digest::sha256(&chosen.image.manifest)];
+        self.check_signatures(policy.as_ref(), &client, &reference, &digests)?;
         let id = Digest::sha256(&chosen.image.config);
         let was_here = self.store.image_id(&reference)?.as_ref() == Some(&id) && self.is_whole(&id)?;
         let references = [reference.clone(), reference.with_digest(chosen.digest.clone())];
@@ -125,7 +130,7 @@ impl Engine {
 }
 
 /// The first of the references that a name may mean which a registry has.
-fn first_found(client: &Client, name: &str) -> Result<(Reference, FetchedManifest)> {
+pub(crate) fn first_found(client: &Client, name: &str) -> Result<(Reference, FetchedManifest)> {
     let candidates = client.candidates(name)?;
     let mut failures = Vec::new();
     for reference in &candidates {

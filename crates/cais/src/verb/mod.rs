@@ -41,6 +41,7 @@ mod rmi;
 mod run;
 mod save;
 mod search;
+mod sign;
 mod start;
 mod stats;
 mod stop;

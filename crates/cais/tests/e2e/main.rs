@@ -52,6 +52,7 @@ mod save;
 mod search;
 mod security;
 mod share_namespaces;
+mod sign;
 mod start;
 mod stats;
 mod stop;

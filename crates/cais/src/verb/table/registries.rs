@@ -3,7 +3,7 @@
 use super::{PLAIN, READER};
 use crate::refused;
 use crate::spec::Spec;
-use crate::verb::{login, logout, push, save, search, tags};
+use crate::verb::{login, logout, push, save, search, sign, tags};
 
 pub(super) const REGISTRIES: &[Spec] = &[
     Spec {
@@ -73,6 +73,22 @@ pub(super) const REGISTRIES: &[Spec] = &[
         about: "List the tags that a registry has of a repository",
         examples: &["cais image tags quay.io/prometheus/prometheus"],
         main: tags::main,
+        ..READER
+    },
+    Spec {
+        names: &["image sign"],
+        usage: "[OPTIONS] IMAGE",
+        about: "Sign an image at its registry, as cosign does",
+        examples: &["cais image sign --key image.key registry.example.com/team/web:1"],
+        main: sign::sign,
+        ..READER
+    },
+    Spec {
+        names: &["image verify"],
+        usage: "[OPTIONS] IMAGE",
+        about: "Tell whether an image at its registry is signed by a key",
+        examples: &["cais image verify --key image.pub registry.example.com/team/web:1"],
+        main: sign::verify,
         ..READER
     },
 ];
