@@ -9,15 +9,12 @@ use cais_runtime::plan;
 use cais_runtime::seccomp::{self, Abi, NewerCalls, Profile, Program, SeccompError, Target};
 
 use crate::path_pattern;
+use crate::requested_mount::{MS_PRIVATE, requested_mount};
 use crate::selinux;
 use crate::{
-    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, IpcRequest, MountKind, MountRecord,
-    NetworkRequest, Result, SeccompRequest, Ulimit,
+    ContainerRecord, ContainerRequest, Engine, Error, ErrorKind, IpcRequest, NetworkRequest, Result,
+    SeccompRequest, Ulimit,
 };
-
-const MS_PRIVATE: u64 = 1 << 18;
-const MS_SLAVE: u64 = 1 << 19;
-const MS_SHARED: u64 = 1 << 20;
 
 /// /dev/shm unless asked otherwise, as in Docker.
 pub(crate) const SHM_BYTES: u64 = 64 << 20;
@@ -40,8 +37,8 @@ pub(crate) fn assemble(
     let mut mounts = name_files(engine, record);
     mounts.extend(host_shm(record));
     mounts.extend(shm.map(|fd| MountPlan::Tree { fd, target: "/dev/shm".to_owned() }));
-    for mount in &record.mounts {
-        mounts.push(requested_mount(mount)?);
+    for (index, mount) in record.mounts.iter().enumerate() {
+        mounts.push(requested_mount(engine, record, index, mount)?);
     }
     let (masked, read_only_paths) = kernel_paths(request);
     Ok(Launch {
@@ -213,9 +210,11 @@ pub(crate) fn name_files(engine: &Engine, record: &ContainerRecord) -> Vec<Mount
     })
     .map(|(target, source)| MountPlan::Bind {
         source,
+        subpath: None,
         target: target.to_owned(),
         directory: false,
         read_only: false,
+        writable_beneath: false,
         recursive: false,
         propagation: MS_PRIVATE,
     })
@@ -228,91 +227,14 @@ fn host_shm(record: &ContainerRecord) -> Option<MountPlan> {
     let covered = record.mounts.iter().any(|mount| mount.request.target == "/dev/shm");
     (shares && !covered).then(|| MountPlan::Bind {
         source: "/dev/shm".into(),
+        subpath: None,
         target: "/dev/shm".to_owned(),
         directory: true,
         read_only: false,
+        writable_beneath: false,
         recursive: false,
         propagation: MS_PRIVATE,
     })
-}
-
-fn requested_mount(mount: &MountRecord) -> Result<MountPlan> {
-    let request = &mount.request;
-    if request.kind == MountKind::Tmpfs {
-        return tmpfs(mount);
-    }
-    let source = mount.host_path.clone();
-    let metadata = std::fs::metadata(&source).map_err(|e| {
-        Error::caused(ErrorKind::Invalid, format!("mount {} on {}", source.display(), request.target), e)
-    })?;
-    let (propagation, recursive_propagation) = propagation(request.propagation.as_deref())?;
-    Ok(MountPlan::Bind {
-        source,
-        target: request.target.clone(),
-        directory: metadata.is_dir(),
-        read_only: request.read_only,
-        recursive: !request.non_recursive && (recursive_propagation || request.kind == MountKind::Bind),
-        propagation,
-    })
-}
-
-/// `rslave` and the like: the kernel's flag, and whether it goes for what is mounted beneath.
-fn propagation(text: Option<&str>) -> Result<(u64, bool)> {
-    let text = text.unwrap_or("rprivate");
-    let flag = match text.strip_prefix('r').unwrap_or(text) {
-        "private" => MS_PRIVATE,
-        "slave" => MS_SLAVE,
-        "shared" => MS_SHARED,
-        _ => {
-            let message = format!(
-                "mount propagation {text:?}: one of rprivate, private, rslave, slave, rshared, shared"
-            );
-            return Err(Error::new(ErrorKind::Invalid, message));
-        }
-    };
-    Ok((flag, text.starts_with('r')))
-}
-
-fn tmpfs(mount: &MountRecord) -> Result<MountPlan> {
-    let request = &mount.request;
-    // Docker's defaults; options take them back.
-    let (mut nosuid, mut nodev, mut noexec) = (true, true, true);
-    let mut attributes = 0;
-    let mut options = Vec::new();
-    for option in &request.options {
-        match option.as_str() {
-            "suid" => nosuid = false,
-            "nosuid" => nosuid = true,
-            "dev" => nodev = false,
-            "nodev" => nodev = true,
-            "exec" => noexec = false,
-            "noexec" => noexec = true,
-            "ro" => attributes |= 1,
-            "rw" => {}
-            "noatime" => attributes |= 0x10,
-            other
-                if ["size=", "mode=", "uid=", "gid=", "nr_inodes="].iter().any(|k| other.starts_with(k)) =>
-            {
-                options.push(other.to_owned());
-            }
-            other => {
-                let message = format!("tmpfs on {}: unknown option {other:?}", request.target);
-                return Err(Error::new(ErrorKind::Invalid, message));
-            }
-        }
-    }
-    if let Some(size) = request.tmpfs_size_bytes {
-        options.push(format!("size={size}"));
-    }
-    let mode = request.tmpfs_mode.map(|mode| format!("mode={mode:o}"));
-    if !options.iter().any(|o| o.starts_with("mode=")) {
-        options.push(mode.unwrap_or_else(|| "mode=1777".to_owned()));
-    }
-    attributes |= u64::from(request.read_only)
-        | u64::from(nosuid) << 1
-        | u64::from(nodev) << 2
-        | u64::from(noexec) << 3;
-    Ok(MountPlan::Tmpfs { target: request.target.clone(), options, attributes })
 }
 
 /// The devices of a container: the default ones, the host's when privileged, those asked for; later ones win.
@@ -441,13 +363,6 @@ fn hard_limit(resource: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn propagations() {
-        assert_eq!(propagation(None).ok(), Some((MS_PRIVATE, true)));
-        assert_eq!(propagation(Some("slave")).ok(), Some((MS_SLAVE, false)));
-        assert!(propagation(Some("rx")).is_err());
-    }
 
     #[test]
     fn ulimits() {

@@ -216,6 +216,8 @@ impl Engine {
                 }
             }
         }
+        self.prepare_own_uppers(record)?;
+        self.mount_volumes(record)?;
         self.write_name_files(record, facts, warnings)?;
         Group::create(self, record, warnings)
     }
@@ -299,6 +301,7 @@ impl Engine {
             stays: record.may_run_again(),
             probe_ms: probes.interval_ms,
             first_probe_ms: probes.first_ms(),
+            run_ms: record.request.run_limit_secs.unwrap_or(0).saturating_mul(1000),
             ..parts.log.setup(record, log_fds)
         };
         Ok((fds.spawn(&planned.steps, &setup)?, planned))

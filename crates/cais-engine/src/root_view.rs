@@ -182,11 +182,21 @@ impl Engine {
                 mount_in(root, &source, target, false, false)?;
             }
         }
-        for mount in record.mounts.iter().filter(|mount| mount.request.kind != MountKind::Tmpfs) {
+        for mount in record.mounts.iter().filter(|mount| mount.request.kind.is_of_host()) {
             if mount.host_path.exists() {
                 let request = &mount.request;
                 let recursive = request.kind == MountKind::Bind && !request.non_recursive;
-                mount_in(root, &mount.host_path, &request.target, recursive, request.read_only)?;
+                // What an overlay is mounted over stays as it is.
+                let read_only = request.read_only || request.overlay.is_some();
+                let Some(subpath) = &request.subpath else {
+                    mount_in(root, &mount.host_path, &request.target, recursive, read_only)?;
+                    continue;
+                };
+                let whole = open_path(&mount.host_path)?;
+                if let Ok(part) = open_in_root(whole.as_fd(), subpath.as_bytes(), OFlags::PATH) {
+                    let name = PathBuf::from(format!("/proc/self/fd/{}", part.as_raw_fd()));
+                    mount_in(root, &name, &request.target, recursive, read_only)?;
+                }
             }
         }
         Ok(())

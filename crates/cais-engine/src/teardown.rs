@@ -57,6 +57,7 @@ impl Engine {
             self.stop_pasta(id);
         }
         keep(self.remove_cgroup(id));
+        keep(self.unmount_volumes(id));
         drop(linger);
         first
     }

@@ -84,6 +84,8 @@ struct Setup {
     probe_ms: u64,
     /// The same until the first probe that succeeds.
     first_probe_ms: u64,
+    /// How long the command may run, 0 = for ever.
+    run_ms: u64,
 }
 }
 
@@ -127,6 +129,7 @@ impl Setup<'_> {
         stays: false,
         probe_ms: 0,
         first_probe_ms: 0,
+        run_ms: 0,
     };
 }
 

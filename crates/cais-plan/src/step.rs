@@ -487,5 +487,14 @@ enum Step {
     }
     /// Executes nothing: stays as an init that reaps, until it is asked to end.
     70 Stay {}
+    /// As `OpenTree`, of what is at a path of a host directory; links lead nowhere else.
+    73 OpenBeneath {
+        /// Host path of the directory.
+        source: Str<'a>,
+        /// Path in it.
+        subpath: Str<'a>,
+        /// As of `OpenTree`.
+        slot: u32,
+    }
 }
 }

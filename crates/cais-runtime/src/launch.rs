@@ -68,12 +68,16 @@ pub enum MountPlan {
     Bind {
         /// Host path.
         source: PathBuf,
+        /// Only what is at this path of it; links lead nowhere else.
+        subpath: Option<String>,
         /// Absolute path in the container.
         target: String,
         /// The source is a directory.
         directory: bool,
         /// Read-only.
         read_only: bool,
+        /// Then what is mounted beneath is not.
+        writable_beneath: bool,
         /// With what is mounted beneath.
         recursive: bool,
         /// `MS_PRIVATE`, `MS_SLAVE` or `MS_SHARED`.
@@ -85,6 +89,30 @@ pub enum MountPlan {
         fd: i32,
         /// Absolute path in the container.
         target: String,
+    },
+    /// Directories as one tree, an overlay.
+    Overlay {
+        /// Topmost first, host paths.
+        lowers: Vec<PathBuf>,
+        /// Upper and work directory; without them it is read-only and has two lower ones at least.
+        upper: Option<(PathBuf, PathBuf)>,
+        /// Only what is at this path of it.
+        subpath: Option<String>,
+        /// Absolute path in the container.
+        target: String,
+        /// Read-only.
+        read_only: bool,
+    },
+    /// A new file system of the kernel.
+    Filesystem {
+        /// Type.
+        fstype: &'static str,
+        /// Absolute path in the container.
+        target: String,
+        /// As fsconfig(2) takes them.
+        options: Vec<String>,
+        /// `MOUNT_ATTR_*`.
+        attributes: u64,
     },
     /// A new tmpfs.
     Tmpfs {
@@ -104,6 +132,8 @@ impl MountPlan {
         match self {
             MountPlan::Bind { target, .. }
             | MountPlan::Tree { target, .. }
+            | MountPlan::Overlay { target, .. }
+            | MountPlan::Filesystem { target, .. }
             | MountPlan::Tmpfs { target, .. } => target,
         }
     }

@@ -9,6 +9,7 @@ use std::path::Path;
 use cais_plan::{Bytes, PlanWriter, Step, Str, Strings, join_strings};
 
 mod debug;
+mod mounts;
 mod namespaces;
 mod process;
 
@@ -186,28 +187,6 @@ impl<'a> Planner<'a> {
         Ok(slot)
     }
 
-    /// What comes from the host is opened while the host's tree is still there and its propagation still intact.
-    fn host_trees(&mut self) -> Result<()> {
-        let launch = self.launch;
-        for mount in &launch.mounts {
-            if let MountPlan::Tmpfs { .. } = mount {
-                continue;
-            }
-            let slot = self.slot()?;
-            match mount {
-                MountPlan::Bind { source, recursive, .. } => {
-                    self.open(&source.to_string_lossy(), source, slot, *recursive)?;
-                }
-                MountPlan::Tree { fd, target } => {
-                    self.steps.push(format!("take the tree for {target}"), &Step::TakeTree { fd: *fd, slot });
-                }
-                MountPlan::Tmpfs { .. } => {}
-            }
-            self.attaches.push(Attach { slot, mount });
-        }
-        Ok(())
-    }
-
     fn open(&mut self, name: &str, source: &Path, slot: u32, recursive: bool) -> Result<()> {
         let source = path("a mount source", source)?;
         self.steps.push(format!("open {name}"), &Step::OpenTree { source, slot, recursive });
@@ -227,6 +206,7 @@ impl<'a> Planner<'a> {
         }
         self.cgroup_views_open()?;
         self.steps.push("make the mounts private", &Step::PrivateMounts {});
+        self.overlays()?;
         let at = path("the mount point", &launch.mountpoint)?;
         match &launch.root {
             Root::Directory(source) => {
@@ -368,36 +348,6 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    /// Shallow targets first, so that a mount never hides another that was asked for; the order given decides ties.
-    fn mounts(&mut self) -> Result<()> {
-        let mut order: Vec<&MountPlan> = self.launch.mounts.iter().collect();
-        order.sort_by_key(|m| m.target().split('/').filter(|c| !c.is_empty()).count());
-        for mount in order {
-            if is_inside_proc(mount.target()) {
-                return Err(PlanError::InProc(mount.target().to_owned()));
-            }
-            let slot = self.attaches.iter().find(|a| std::ptr::eq(a.mount, mount)).map(|a| a.slot);
-            match (mount, slot) {
-                (MountPlan::Tmpfs { target, options, attributes }, _) => {
-                    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-                    self.mount("tmpfs", target, *attributes, &options, false)?;
-                }
-                (
-                    MountPlan::Bind { target, directory, read_only, recursive, propagation, .. },
-                    Some(slot),
-                ) => {
-                    let set = if *read_only { RDONLY } else { 0 };
-                    self.attach(target, slot, *directory, (set, *propagation, *recursive))?;
-                }
-                (MountPlan::Tree { target, .. }, Some(slot)) => {
-                    self.attach(target, slot, true, (0, MS_PRIVATE, false))?;
-                }
-                (_, None) => {}
-            }
-        }
-        Ok(())
-    }
-
     /// Names and kernel parameters; before /proc/sys becomes read-only.
     fn identity_of_host(&mut self) -> Result<()> {
         let launch = self.launch;
@@ -452,10 +402,6 @@ impl<'a> Planner<'a> {
         }
         Ok(())
     }
-}
-
-fn is_inside_proc(target: &str) -> bool {
-    target.split('/').find(|c| !c.is_empty() && *c != ".") == Some("proc")
 }
 
 #[cfg(test)]

@@ -174,6 +174,10 @@ impl<'a> Child<'a> {
             }
             Step::LoopbackUp {} => plain(loopback_up()),
             Step::OpenTree { source, slot, recursive } => self.open_tree(source, slot, recursive),
+            Step::OpenBeneath { source, subpath, slot } => {
+                let tree = plain(mounts::open_beneath(source.0, subpath.0))?;
+                self.keep_tree(tree, slot)
+            }
             Step::PrivateMounts {} => plain(private_mounts()),
             Step::OverlayRoot { at, lowers, upper, work, volatile_upper, userxattr, context } => {
                 let (upper, work, context) = (upper.0, work.0, context.0);
@@ -341,7 +345,7 @@ impl<'a> Child<'a> {
                 Ok(())
             }
             Step::Chroot {} => plain(self.chroot()),
-            Step::TakeTree { fd, slot } => self.keep(fd, slot),
+            Step::TakeTree { fd, slot } => self.keep_tree(fd, slot),
             Step::Stay {} => init::stay(),
         }
     }
@@ -363,10 +367,10 @@ impl<'a> Child<'a> {
 
     fn open_tree(&mut self, source: Str<'_>, slot: u32, recursive: bool) -> Result<(), Failure> {
         let tree = plain(sys::open_tree(sys::AT_FDCWD, source.0, recursive))?;
-        self.keep(tree, slot)
+        self.keep_tree(tree, slot)
     }
 
-    fn keep(&mut self, tree: i32, slot: u32) -> Result<(), Failure> {
+    fn keep_tree(&mut self, tree: i32, slot: u32) -> Result<(), Failure> {
         let place = self.slots.get_mut(slot as usize).ok_or((sys::EINVAL, detail::PLAN))?;
         if *place >= 0 {
             sys::close(*place);

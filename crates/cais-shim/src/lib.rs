@@ -41,6 +41,7 @@ pub mod rotation;
 pub mod signals;
 pub mod stdio;
 pub mod sys;
+pub mod time_limit;
 
 use cais_plan::{Plan, role};
 

@@ -18,6 +18,7 @@ use crate::oom::{self, Oom};
 use crate::probe::Probe;
 use crate::report;
 use crate::sys::{self, POLLIN, POLLOUT, PollFd};
+use crate::time_limit::TimeLimit;
 
 /// Clients at one time; further ones are refused by closing.
 const CLIENTS: usize = 24;
@@ -53,6 +54,7 @@ struct Monitor<'a> {
     aftermath: Aftermath<'a>,
     probe: Probe<'a>,
     oom: Oom<'a>,
+    limit: TimeLimit,
 }
 
 /// Launches the plan and stays until everything is told; returns the shim's exit status.
@@ -109,6 +111,7 @@ impl<'a> Monitor<'a> {
             aftermath: Aftermath::new(setup),
             probe: Probe::new(setup),
             oom: Oom::new(setup),
+            limit: TimeLimit::new(&setup),
         };
         if setup.owner_fd >= 0 {
             monitor.clients[0] = Client {
@@ -173,6 +176,7 @@ impl<'a> Monitor<'a> {
             }
             if self.status.is_none() {
                 self.probe.go_on(fds[6].revents != 0);
+                self.limit.go_on(self.pidfd);
             }
             if self.reported
                 && !self.someone_cleans()
@@ -193,7 +197,10 @@ impl<'a> Monitor<'a> {
         if self.is_telling() {
             return PATIENCE_MS;
         }
-        let deadline = if self.status.is_none() { self.probe.deadline() } else { self.aftermath.deadline() };
+        let deadline = match self.status {
+            None => [self.probe.deadline(), self.limit.deadline()].into_iter().flatten().min(),
+            Some(_) => self.aftermath.deadline(),
+        };
         let Some(deadline) = deadline else { return -1 };
         deadline.saturating_sub(sys::monotonic_ms()).min(i32::MAX as u64) as i32
     }
@@ -236,7 +243,7 @@ impl<'a> Monitor<'a> {
 
     fn reap(&mut self) {
         if let Ok(Some((_, status))) = sys::wait(self.pid, false) {
-            self.status = Some(status);
+            self.status = Some(self.limit.status(status));
             sys::close(self.pidfd);
             self.pidfd = -1;
         }

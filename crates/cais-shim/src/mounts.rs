@@ -300,6 +300,20 @@ pub fn overlay_at(at: &[u8], stack: Overlay<'_>) -> Result<i32> {
     }
 }
 
+/// Clones what is at `subpath` of the directory `source`, with what is mounted beneath; links lead nowhere else.
+///
+/// # Errors
+/// The errno of the call that failed; ENOENT when there is nothing.
+pub fn open_beneath(source: &[u8], subpath: &[u8]) -> Result<i32> {
+    let directory = sys::open(source, sys::O_PATH | sys::O_DIRECTORY)?;
+    let there = sys::open_in_root(directory, subpath, sys::O_PATH);
+    sys::close(directory);
+    let there = there?;
+    let tree = sys::open_tree(there, c"".to_bytes(), true);
+    sys::close(there);
+    tree
+}
+
 /// Attaches a detached tree on the host directory `at`; gives the tree's own descriptor.
 ///
 /// # Errors

@@ -34,13 +34,15 @@ pub(crate) struct Needs {
     #[serde(default)]
     pub(crate) pod: Option<String>,
     #[serde(default)]
-    mounts: Vec<NeedsMount>,
+    pub(crate) mounts: Vec<NeedsMount>,
 }
 
 #[derive(Debug, Deserialize)]
-struct NeedsMount {
+pub(crate) struct NeedsMount {
     #[serde(default)]
     volume: String,
+    #[serde(default)]
+    pub(crate) layers: Vec<Digest>,
 }
 
 impl Store {

@@ -105,7 +105,9 @@ impl Store {
             reachable.blobs.extend([&image.id, &image.manifest.digest].map(|blob| blob.hex().to_owned()));
         }
         for container in self.container_needs()? {
-            reachable.layers.extend(container.layers.iter().map(|layer| layer.hex().to_owned()));
+            let mounted = container.mounts.iter().flat_map(|mount| &mount.layers);
+            let layers = container.layers.iter().chain(mounted);
+            reachable.layers.extend(layers.map(|layer| layer.hex().to_owned()));
         }
         // A layer keeps the blob that it came from.
         for layer in &reachable.layers {

@@ -184,6 +184,11 @@ impl Paths {
         self.container(id).join("ending")
     }
 
+    /// Where the changes of its mount with this index go.
+    pub fn container_mount(&self, id: &str, index: usize) -> PathBuf {
+        self.container(id).join(format!("mount-{index}"))
+    }
+
     /// Its log.
     pub fn container_log(&self, id: &str) -> PathBuf {
         self.container(id).join("log")
@@ -292,6 +297,11 @@ impl Paths {
     /// Locked by the shim as long as it lives.
     pub fn run_lock(&self, id: &str) -> PathBuf {
         self.run_container(id).join("lock")
+    }
+
+    /// Names of the volumes that were mounted for its run, one on a line.
+    pub fn run_volumes(&self, id: &str) -> PathBuf {
+        self.run_container(id).join("volumes")
     }
 
     /// The shim's socket.

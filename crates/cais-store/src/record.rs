@@ -15,16 +15,20 @@ use cais_oci::{Digest, Healthcheck};
 use serde::{Deserialize, Serialize};
 
 mod lifecycle;
+mod mount;
 mod network;
 mod pod;
+mod security;
 
 pub use launch::{
     DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, NamespaceRequest,
     NamespaceSource,
 };
 pub use lifecycle::*;
+pub use mount::OverlayRequest;
 pub use network::*;
 pub use pod::*;
+pub use security::{LabelRequest, SeccompRequest, SecurityRequest};
 
 /// What a door asks for: the one request type of `run` and `create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -102,6 +106,8 @@ pub struct ContainerRequest {
     pub stop_signal: Option<String>,
     /// Seconds between `stop`'s signal and SIGKILL; -1 waits for ever.
     pub stop_timeout_secs: Option<i64>,
+    /// Seconds after which a run is killed.
+    pub run_limit_secs: Option<u64>,
     /// Run an init as PID 1 that reaps and forwards signals.
     pub init: bool,
     /// Where the output is kept.
@@ -179,10 +185,20 @@ pub enum PullPolicy {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MountRequest {
-    /// Volume, bind or tmpfs.
+    /// What it is a mount of.
     pub kind: MountKind,
-    /// Host path (bind), volume name (volume; empty = anonymous), unused (tmpfs).
+    /// Host path (bind), volume name (volume; empty = anonymous), image as typed (image), unused (the others).
     pub source: String,
+    /// Of a volume or image only what is at this path.
+    pub subpath: Option<String>,
+    /// Changes go elsewhere: what is mounted stays as it is.
+    pub overlay: Option<OverlayRequest>,
+    /// Read-only, but not what is mounted beneath.
+    pub writable_beneath: bool,
+    /// Of the volume, when it is made.
+    pub volume_labels: BTreeMap<String, String>,
+    /// Of the volume's driver, when it is made.
+    pub volume_options: BTreeMap<String, String>,
     /// Absolute path in the container.
     pub target: String,
     /// Read-only.
@@ -214,71 +230,20 @@ pub enum MountKind {
     Bind,
     /// A tmpfs.
     Tmpfs,
+    /// The files of an image.
+    Image,
+    /// A ramfs.
+    Ramfs,
+    /// Terminals of its own.
+    Devpts,
 }
 
-/// `--security-opt` taken apart.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct SecurityRequest {
-    /// Which seccomp filter.
-    pub seccomp: SeccompRequest,
-    /// `no-new-privileges`.
-    pub no_new_privileges: bool,
-    /// `apparmor=PROFILE`.
-    pub apparmor: Option<String>,
-    /// `label=disable`: no SELinux label.
-    pub label_disable: bool,
-    /// `label=user:…` and its like.
-    pub label: LabelRequest,
-    /// `systempaths=unconfined`: nothing masked or read-only but what `masked` says.
-    pub unmask: bool,
-    /// `mask=PATH`: hidden beside what is hidden anyway, absolute.
-    pub masked: Vec<String>,
-    /// `unmask=PATTERN`: of what is hidden or read-only anyway, not these.
-    pub unmasked: Vec<String>,
-}
-
-/// Parts of SELinux labels that are asked for; all empty is no label.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct LabelRequest {
-    /// Of the process and the files.
-    pub user: Option<String>,
-    /// Of the process.
-    pub role: Option<String>,
-    /// Type of the process.
-    pub kind: Option<String>,
-    /// Of the process and the files.
-    pub level: Option<String>,
-    /// Type of the files.
-    pub file_kind: Option<String>,
-}
-
-impl LabelRequest {
-    /// The part with this name in `label=NAME:VALUE`; `None` for another name.
-    pub fn part(&mut self, name: &str) -> Option<&mut Option<String>> {
-        match name {
-            "user" => Some(&mut self.user),
-            "role" => Some(&mut self.role),
-            "type" => Some(&mut self.kind),
-            "level" => Some(&mut self.level),
-            "filetype" => Some(&mut self.file_kind),
-            _ => None,
-        }
+impl MountKind {
+    /// Files of the host, at a path.
+    #[must_use]
+    pub fn is_of_host(self) -> bool {
+        matches!(self, MountKind::Volume | MountKind::Bind)
     }
-}
-
-/// Which seccomp filter a container gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SeccompRequest {
-    /// The built-in profile.
-    #[default]
-    Default,
-    /// None.
-    Unconfined,
-    /// The text of a profile file in Docker's JSON format.
-    Profile(String),
 }
 
 /// `--ulimit name=soft[:hard]`; -1 is unlimited.
@@ -443,6 +408,9 @@ pub struct MountRecord {
     pub host_path: PathBuf,
     /// Made for this container alone; removed by `rm -v` and `--rm`.
     pub anonymous: bool,
+    /// Diff ids of an image's layers, bottom first; they stay as long as the container.
+    #[serde(default)]
+    pub layers: Vec<Digest>,
 }
 
 /// Facts of the present run, written by the engine beside the shim's lock; void when nobody holds the lock.

@@ -60,8 +60,13 @@ impl Store {
     ///
     /// # Errors
     /// As for [`Store::create_volume`].
-    pub fn create_anonymous_volume(&self, name: &str) -> Result<(VolumeRecord, bool)> {
-        self.make_volume(name.to_owned(), true, BTreeMap::new(), BTreeMap::new())
+    pub fn create_anonymous_volume(
+        &self,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        options: BTreeMap<String, String>,
+    ) -> Result<(VolumeRecord, bool)> {
+        self.make_volume(name.to_owned(), true, labels, options)
     }
 
     fn make_volume(
@@ -136,16 +141,6 @@ impl Store {
     /// Where a volume's data lies on the host.
     pub fn volume_path(&self, name: &str) -> PathBuf {
         self.paths().volume_data(name)
-    }
-
-    /// Whether a volume holds nothing, so that an image's content may be copied up.
-    ///
-    /// # Errors
-    /// When its data is unreadable.
-    pub fn volume_is_empty(&self, name: &str) -> Result<bool> {
-        let path = self.paths().volume_data(name);
-        let mut entries = std::fs::read_dir(&path).map_err(StoreError::io("list", &path))?;
-        Ok(entries.next().is_none())
     }
 
     /// Removes a volume that no container mounts.

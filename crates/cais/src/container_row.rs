@@ -1,7 +1,7 @@
 //! A container as a row of `ps`, and the filters of `ps`.
 
 use cais_engine::view::{ContainerView, HealthStatus, State};
-use cais_engine::{MountKind, NetworkRequest, Protocol};
+use cais_engine::{NetworkRequest, Protocol};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -90,7 +90,7 @@ pub fn row(
     let mounts: Vec<String> = record
         .mounts
         .iter()
-        .filter(|mount| mount.request.kind != MountKind::Tmpfs)
+        .filter(|mount| mount.request.kind.is_of_host())
         .map(|mount| match mount.volume.as_str() {
             "" => mount.host_path.to_string_lossy().into_owned(),
             volume => volume.to_owned(),

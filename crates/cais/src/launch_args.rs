@@ -91,6 +91,9 @@ pub struct LaunchArgs {
     /// Containers that are started before it.
     #[arg(long, value_name = "CONTAINER", value_delimiter = ',')]
     pub requires: Vec<String>,
+    /// Seconds that it may run; then it is killed, and its exit code is 255.
+    #[arg(long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
     /// Time zone of the container (Europe/Berlin), or local.
     #[arg(long, value_name = "ZONE")]
     pub tz: Option<String>,

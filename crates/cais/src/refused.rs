@@ -76,7 +76,6 @@ pub const CONTAINER: &[Refused] = &[
     valued("subgidname", &[], NAMESPACES),
     valued("subuidname", &[], NAMESPACES),
     valued("systemd", &["false"], "systemd mode is not supported yet"),
-    valued("timeout", &["0"], "a limit on the run time is not supported yet"),
     valued("tls-verify", &["true"], "set insecure registries in registries.conf"),
     valued("uidmap", &[], NAMESPACES),
     switch("use-api-socket", "there is no API socket"),

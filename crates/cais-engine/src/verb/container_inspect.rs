@@ -176,7 +176,11 @@ fn mount(mount: &MountRecord) -> Value {
     if request.kind == MountKind::Volume {
         point.insert("Name".into(), json!(mount.volume));
     }
-    let source = if request.kind == MountKind::Tmpfs { Path::new("") } else { &mount.host_path };
+    let source = match request.kind {
+        MountKind::Bind | MountKind::Volume => mount.host_path.as_path(),
+        MountKind::Image => Path::new(&request.source),
+        _ => Path::new(""),
+    };
     point.insert("Source".into(), json!(source));
     point.insert("Destination".into(), json!(request.target));
     if request.kind == MountKind::Volume {
@@ -188,7 +192,7 @@ fn mount(mount: &MountRecord) -> Value {
     point.insert("RW".into(), json!(!request.read_only));
     let propagation = match request.kind {
         MountKind::Bind => request.propagation.as_deref().unwrap_or("rprivate"),
-        MountKind::Volume | MountKind::Tmpfs => "",
+        _ => "",
     };
     point.insert("Propagation".into(), json!(propagation));
     Value::Object(point)
@@ -461,7 +465,7 @@ mod tests {
                 request: volume,
                 volume: "vol".into(),
                 host_path: "/volumes/vol/_data".into(),
-                anonymous: false,
+                ..MountRecord::default()
             },
         ];
         let document = inspect(&view);

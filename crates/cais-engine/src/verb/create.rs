@@ -4,11 +4,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cais_oci::{ImageConfig, ProcessConfig};
-use cais_store::{Hold, ImageRecord, Noun, check_name, random_hex, random_id};
+use cais_store::{Hold, ImageRecord, Noun, StoreError, check_name, random_hex, random_id};
 
 use super::pod::{in_pod_namespaces, in_pod_network};
 use crate::attach::short;
 use crate::health;
+use crate::local_driver::{self, Backing};
 use crate::progress::Progress;
 use crate::resolve::{self, signal_number};
 use crate::{
@@ -297,7 +298,10 @@ impl Engine {
         for text in &request.volumes_from {
             let (name, mode) = text.split_once(':').unwrap_or((text, ""));
             let other = self.store.load_container(&self.store.resolve_container(name)?)?;
-            for mount in other.mounts.iter().filter(|mount| mount.request.kind != MountKind::Tmpfs) {
+            let given = |mount: &&MountRecord| {
+                mount.request.kind.is_of_host() || mount.request.kind == MountKind::Image
+            };
+            for mount in other.mounts.iter().filter(given) {
                 let mut shared = mount.request.clone();
                 if shared.kind == MountKind::Volume {
                     shared.source.clone_from(&mount.volume);
@@ -343,17 +347,37 @@ impl Engine {
     fn place_mounts(&self, record: &mut ContainerRecord) -> Result<()> {
         for mount in &mut record.mounts {
             match mount.request.kind {
-                MountKind::Tmpfs => {}
+                MountKind::Tmpfs | MountKind::Ramfs | MountKind::Devpts => {}
+                MountKind::Image => {
+                    mount.layers = self.image_record(&mount.request.source)?.layers;
+                }
                 MountKind::Bind => mount.host_path = bind_source(&mount.request)?,
                 MountKind::Volume => {
                     mount.anonymous = mount.request.source.is_empty();
                     mount.volume =
                         if mount.anonymous { random_hex(32) } else { mount.request.source.clone() };
                     check_name(Noun::Volume, &mount.volume)?;
-                    mount.host_path = self.store.paths().volume_data(&mount.volume);
+                    self.place_volume(mount)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Where a volume's data lies: its driver's options may say so.
+    fn place_volume(&self, mount: &mut MountRecord) -> Result<()> {
+        let options = match self.store.load_volume(&mount.volume) {
+            Ok(volume) => volume.options,
+            Err(StoreError::NoSuch { .. }) => mount.request.volume_options.clone(),
+            Err(error) => return Err(error.into()),
+        };
+        mount.host_path = match local_driver::parse(&options)? {
+            Some(Backing::Directory { path, read_only }) => {
+                mount.request.read_only |= read_only;
+                path
+            }
+            _ => self.store.paths().volume_data(&mount.volume),
+        };
         Ok(())
     }
 
@@ -361,15 +385,24 @@ impl Engine {
     fn make_volumes(&self, record: &ContainerRecord, image: Option<&ImageRecord>) -> Result<()> {
         for mount in record.mounts.iter().filter(|m| m.request.kind == MountKind::Volume) {
             let fresh = if mount.anonymous {
-                self.store.create_anonymous_volume(&mount.volume)?;
+                self.store.create_anonymous_volume(
+                    &mount.volume,
+                    mount.request.volume_labels.clone(),
+                    mount.request.volume_options.clone(),
+                )?;
                 true
             } else {
-                self.store.create_volume(Some(&mount.volume), Default::default(), Default::default())?.1
+                let (labels, options) = (&mount.request.volume_labels, &mount.request.volume_options);
+                self.store.create_volume(Some(&mount.volume), labels.clone(), options.clone())?.1
             };
             if fresh {
                 self.tell("volume", "create", &mount.volume, &[("driver", "local")]);
             }
-            let fresh = !mount.request.no_copy && self.store.volume_is_empty(&mount.volume)?;
+            let whole = mount.request.subpath.is_none() && mount.request.overlay.is_none();
+            let backing = local_driver::parse(&self.store.load_volume(&mount.volume)?.options)?;
+            // What is not mounted yet cannot be filled.
+            let here = !matches!(backing, Some(Backing::Mounted { .. }));
+            let fresh = !mount.request.no_copy && whole && here && is_empty(&mount.host_path);
             if let (true, Some(image)) = (fresh, image) {
                 crate::copy_up::copy_up(self, image, &mount.request.target, &mount.host_path)?;
             }
@@ -427,6 +460,11 @@ fn bind_source(request: &MountRequest) -> Result<PathBuf> {
         Err(e) => return Err(Error::caused(ErrorKind::System, format!("bind source {}", path.display()), e)),
     }
     Ok(path)
+}
+
+/// A directory that is there and holds nothing.
+fn is_empty(path: &Path) -> bool {
+    std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 fn image_volumes(config: &ImageConfig) -> Vec<String> {

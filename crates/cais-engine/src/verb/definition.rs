@@ -236,7 +236,22 @@ fn volume_options(mount: &crate::MountRequest) -> String {
     if mount.no_copy {
         options.push("nocopy".into());
     }
+    if let Some(overlay) = &mount.overlay {
+        options.push("O".into());
+        if let Some((upper, work)) = &overlay.kept {
+            options.push(format!("upperdir={},workdir={}", upper.display(), work.display()));
+        }
+    }
     options.join(",")
+}
+
+/// `-v` has no words for it.
+fn needs_long_form(mount: &crate::MountRequest) -> bool {
+    !mount.kind.is_of_host()
+        || mount.subpath.is_some()
+        || mount.writable_beneath
+        || !mount.volume_labels.is_empty()
+        || !mount.volume_options.is_empty()
 }
 
 /// `source:target[:options]` or `target`.

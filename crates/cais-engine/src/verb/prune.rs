@@ -130,6 +130,9 @@ impl Engine {
             let wanted = (all || volume.anonymous)
                 && filter.passes(Some(&volume.created), &volume.labels)
                 && self.store.containers_using_volume(&volume.name)?.is_empty();
+            if wanted && !volume.options.is_empty() {
+                self.unmount_volume(&volume.name)?;
+            }
             if wanted && exclusive.remove_volume(&volume.name)? {
                 pruned.reclaimed_bytes += usage.volumes.get(&volume.name).copied().unwrap_or(0);
                 pruned.removed.push(volume.name);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cais_store::{StoreError, VolumeRecord};
 
 use crate::view::VolumeView;
-use crate::{Engine, Error, ErrorKind, Result};
+use crate::{Engine, Result};
 
 impl Engine {
     /// Makes a volume; one that exists is returned as it is. `None` makes an anonymous one.
@@ -18,12 +18,7 @@ impl Engine {
         labels: BTreeMap<String, String>,
         options: BTreeMap<String, String>,
     ) -> Result<VolumeView> {
-        if let Some(option) = options.keys().next() {
-            let message = format!("volume option {option:?} is not supported");
-            return Err(
-                Error::new(ErrorKind::Unsupported, message).hint("mount host directories with -v instead")
-            );
-        }
+        crate::local_driver::parse(&options)?;
         let (record, fresh) = self.store.create_volume(name, labels, options)?;
         if fresh {
             self.tell("volume", "create", &record.name, &[("driver", "local")]);
@@ -53,6 +48,12 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] when a container mounts it.
     pub fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
+        if self.store.load_volume(name).is_ok_and(|volume| !volume.options.is_empty())
+            && self.store.containers_using_volume(name)?.is_empty()
+        {
+            // Left by a run whose traces were lost: what is mounted is not the volume's to remove.
+            self.unmount_volume(name)?;
+        }
         match self.store.remove_volume(name) {
             Err(StoreError::NoSuch { .. }) if force => return Ok(()),
             other => other?,

@@ -48,6 +48,8 @@ fn bind(source: &str, target: &str) -> MountPlan {
         directory: true,
         read_only: true,
         recursive: true,
+        subpath: None,
+        writable_beneath: false,
         propagation: 1 << 18,
     }
 }

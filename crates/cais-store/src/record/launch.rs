@@ -150,28 +150,3 @@ pub struct DeviceLimitRequest {
     /// In the kind's unit.
     pub value: u64,
 }
-
-impl super::LabelRequest {
-    /// As they are given to `--security-opt`: `label=user:…` and its like.
-    #[must_use]
-    pub fn options(&self) -> Vec<String> {
-        let parts = [
-            ("user", &self.user),
-            ("role", &self.role),
-            ("type", &self.kind),
-            ("level", &self.level),
-            ("filetype", &self.file_kind),
-        ];
-        parts.iter().filter_map(|(name, value)| Some(format!("label={name}:{}", value.as_ref()?))).collect()
-    }
-}
-
-impl super::SecurityRequest {
-    /// Masked and unmasked paths as they are given to `--security-opt`.
-    #[must_use]
-    pub fn paths(&self) -> Vec<String> {
-        let option =
-            |name: &str, paths: &[String]| (!paths.is_empty()).then(|| format!("{name}={}", paths.join(":")));
-        option("mask", &self.masked).into_iter().chain(option("unmask", &self.unmasked)).collect()
-    }
-}

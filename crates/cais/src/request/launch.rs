@@ -80,6 +80,7 @@ pub(super) fn apply(args: &ContainerArgs, caller: &Caller<'_>, request: &mut Con
     };
     request.pidfile =
         flags.pidfile.as_deref().filter(|path| !path.is_empty()).map(|path| absolute(caller.directory, path));
+    request.run_limit_secs = flags.timeout.filter(|seconds| *seconds > 0);
     request.mac_address = flags.mac_address.as_deref().map(mac_address).transpose()?;
     limits(flags, request)?;
     mounts(flags, caller, request)

@@ -1,6 +1,6 @@
 //! `-v`, `--mount`, `--tmpfs`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use cais_engine::{MountKind, MountRequest};
 
@@ -85,6 +85,7 @@ fn volume(text: &str, directory: &Path) -> Parsed<MountRequest> {
 fn volume_options(mount: &mut MountRequest, options: &str) -> Parsed<()> {
     let bind = mount.kind == MountKind::Bind;
     let mut access = None;
+    let mut directories = Vec::new();
     for option in options.split(',').filter(|option| !option.is_empty()) {
         match option {
             "ro" | "rw" if access.is_none() => access = Some(option),
@@ -98,7 +99,11 @@ fn volume_options(mount: &mut MountRequest, options: &str) -> Parsed<()> {
             "nocopy" | "copy" => {
                 return Err(format!("{option} is for volumes, not for directories of the host"));
             }
-            "U" | "O" | "idmap" => return Err(format!("the option {option} is not supported yet")),
+            "O" => drop(mount.overlay.get_or_insert_default()),
+            "U" | "idmap" => return Err(format!("the option {option} is not supported yet")),
+            option if option.starts_with("upperdir=") || option.starts_with("workdir=") => {
+                directories.push(option);
+            }
             option if PROPAGATIONS.contains(&option) => {
                 if !bind {
                     return Err(format!("{option} is for directories of the host, not for volumes"));
@@ -111,6 +116,24 @@ fn volume_options(mount: &mut MountRequest, options: &str) -> Parsed<()> {
         }
     }
     mount.read_only = access == Some("ro");
+    overlay_directories(mount, &directories)
+}
+
+/// `upperdir=` and `workdir=` of an overlay: both or none.
+fn overlay_directories(mount: &mut MountRequest, options: &[&str]) -> Parsed<()> {
+    let directory = |key: &str| options.iter().find_map(|option| option.strip_prefix(key));
+    let kept = match (directory("upperdir="), directory("workdir=")) {
+        (None, None) => return Ok(()),
+        (Some(upper), Some(work)) if upper.starts_with('/') && work.starts_with('/') => {
+            (PathBuf::from(upper), PathBuf::from(work))
+        }
+        (Some(_), Some(_)) => return Err("upperdir and workdir are absolute paths".into()),
+        _ => return Err("upperdir and workdir need each other".into()),
+    };
+    match &mut mount.overlay {
+        Some(overlay) => overlay.kept = Some(kept),
+        None => return Err("upperdir and workdir need the option O".into()),
+    }
     Ok(())
 }
 
@@ -126,11 +149,17 @@ fn mount(text: &str, directory: &Path) -> Parsed<MountRequest> {
         Some("npipe" | "cluster") => {
             return Err("mounts of this type exist on Windows and in swarms only".into());
         }
-        Some(other @ ("image" | "glob" | "ramfs" | "devpts" | "artifact")) => {
+        Some("image") => MountKind::Image,
+        Some("ramfs") => MountKind::Ramfs,
+        Some("devpts") => MountKind::Devpts,
+        Some(other @ ("glob" | "artifact")) => {
             return Err(format!("mounts of type {other} are not supported yet"));
         }
-        Some(other) => return Err(format!("unknown type {other:?}: use bind, volume or tmpfs")),
+        Some(other) => {
+            return Err(format!("unknown type {other:?}: use bind, volume, tmpfs, image, ramfs or devpts"));
+        }
     };
+    mount.read_only = mount.kind == MountKind::Image;
     for field in &fields {
         mount_field(&mut mount, field, directory)?;
     }
@@ -139,7 +168,13 @@ fn mount(text: &str, directory: &Path) -> Parsed<MountRequest> {
     }
     match mount.kind {
         MountKind::Bind if mount.source.is_empty() => Err("source is required for type bind".into()),
-        MountKind::Tmpfs if !mount.source.is_empty() => Err("a tmpfs has no source".into()),
+        MountKind::Image if mount.source.is_empty() => Err("source is required for type image".into()),
+        MountKind::Tmpfs | MountKind::Ramfs | MountKind::Devpts if !mount.source.is_empty() => {
+            Err("a new file system has no source".into())
+        }
+        MountKind::Bind if mount.writable_beneath && !mount.read_only => {
+            Err("bind-recursive=writable and =readonly need readonly".into())
+        }
         MountKind::Volume if !mount.source.is_empty() && !is_volume_name(&mount.source) => Err(format!(
             "{:?} is not the name of a volume; for a directory of the host add type=bind",
             mount.source
@@ -154,7 +189,9 @@ fn mount_field(mount: &mut MountRequest, field: &str, directory: &Path) -> Parse
     let kind = match key.split_once('-') {
         Some(("bind", _)) => Some((MountKind::Bind, "bind")),
         Some(("volume", _)) => Some((MountKind::Volume, "volume")),
+        Some(("tmpfs", "mode")) if mount.kind == MountKind::Ramfs => None,
         Some(("tmpfs", _)) => Some((MountKind::Tmpfs, "tmpfs")),
+        Some(("image", _)) => Some((MountKind::Image, "image")),
         _ => None,
     };
     if let Some((_, name)) = kind.filter(|(kind, _)| *kind != mount.kind) {
@@ -181,7 +218,7 @@ fn mount_field(mount: &mut MountRequest, field: &str, directory: &Path) -> Parse
         }
         "target" | "dst" | "destination" => mount.target = target(text()?)?,
         "readonly" | "ro" => mount.read_only = truth()?,
-        "rw" => mount.read_only = !truth()?,
+        "rw" | "readwrite" => mount.read_only = !truth()?,
         "consistency" | "relabel" => {}
         "bind-propagation" => {
             let propagation = text()?;
@@ -198,18 +235,50 @@ fn mount_field(mount: &mut MountRequest, field: &str, directory: &Path) -> Parse
             // What is mounted beneath a read-only directory is read-only anyway.
             "enabled" | "true" | "readonly" => {}
             "disabled" | "false" => mount.non_recursive = true,
-            other => return Err(format!("bind-recursive={other} is not supported yet")),
+            "writable" => mount.writable_beneath = true,
+            other => {
+                return Err(format!("bind-recursive={other}: use enabled, disabled, writable or readonly"));
+            }
         },
         "bind-create-src" => mount.create_source = truth()?,
         "volume-nocopy" => mount.no_copy = truth()?,
         "volume-driver" if value == Some("local") => {}
         "tmpfs-size" => mount.tmpfs_size_bytes = Some(crate::size::parse_bytes(text()?)?),
         "tmpfs-mode" => mount.tmpfs_mode = Some(mode(text()?)?),
-        "volume-driver" | "volume-opt" | "volume-label" | "volume-subpath" | "tmpfs-options" | "chown"
-        | "idmap" | "u" | "subpath" | "notmpcopyup" => return Err(format!("{key} is not supported yet")),
+        "volume-opt" => drop(pair(text()?, &key).map(|(k, v)| mount.volume_options.insert(k, v))?),
+        "volume-label" => drop(pair(text()?, &key).map(|(k, v)| mount.volume_labels.insert(k, v))?),
+        "volume-subpath" | "image-subpath" => mount.subpath = Some(subpath(text()?)?),
+        "subpath" if matches!(mount.kind, MountKind::Volume | MountKind::Image) => {
+            mount.subpath = Some(subpath(text()?)?);
+        }
+        "uid" | "gid" | "mode" | "max" if mount.kind == MountKind::Devpts => {
+            mount.options.push(format!("{key}={}", text()?));
+        }
+        "volume-driver" => return Err(format!("{field}: there is no other volume driver than local")),
+        "tmpfs-options" | "chown" | "idmap" | "u" | "subpath" | "notmpcopyup" => {
+            return Err(format!("{key} is not supported yet"));
+        }
         _ => return Err(format!("unexpected key {key:?} in {field:?}")),
     }
     Ok(())
+}
+
+/// `KEY=VALUE` or `KEY`.
+fn pair(text: &str, field: &str) -> Parsed<(String, String)> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    match key {
+        "" => Err(format!("{field}: expected {field}=KEY=VALUE")),
+        key => Ok((key.to_owned(), value.to_owned())),
+    }
+}
+
+/// Within the volume or image.
+fn subpath(text: &str) -> Parsed<String> {
+    let within = text.trim_start_matches('/');
+    if within.is_empty() || within.split('/').any(|part| part == "..") {
+        return Err(format!("subpath {text:?}: must be a path within the volume or image"));
+    }
+    Ok(within.to_owned())
 }
 
 fn mode(text: &str) -> Parsed<u32> {

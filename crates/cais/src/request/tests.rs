@@ -226,6 +226,22 @@ fn mounts_and_tmpfs() {
                 ..mount(MountKind::Tmpfs, "", "/b")
             },
         ),
+        (
+            "type=image,src=i,dst=/b,subpath=a/b",
+            MountRequest {
+                read_only: true,
+                subpath: Some("a/b".into()),
+                ..mount(MountKind::Image, "i", "/b")
+            },
+        ),
+        (
+            "dst=/b,volume-opt=type=tmpfs,volume-label=x",
+            MountRequest {
+                volume_labels: [("x".to_owned(), String::new())].into(),
+                volume_options: [("type".to_owned(), "tmpfs".to_owned())].into(),
+                ..mount(MountKind::Volume, "", "/b")
+            },
+        ),
         ("type=bind,\"src=/a,b\"\"c\",dst=/b", mount(MountKind::Bind, "/a,b\"c", "/b")),
     ];
     for (text, expected) in cases {
@@ -236,7 +252,10 @@ fn mounts_and_tmpfs() {
         ("type=bind,src=/a", "target is required"),
         ("type=bind,src=a,dst=/b", "must be absolute"),
         ("type=tmpfs,src=/a,dst=/b", "no source"),
-        ("type=image,src=a,dst=/b", "not supported yet"),
+        ("type=glob,src=a,dst=/b", "not supported yet"),
+        ("dst=/b,volume-subpath=../a", "within the volume"),
+        ("type=bind,src=/a,dst=/b,bind-recursive=writable", "need readonly"),
+        ("dst=/b,volume-opt==x", "KEY=VALUE"),
         ("type=nope,dst=/b", "unknown type"),
         ("type=bind,src=/a,dst=/b,volume-nocopy", "type volume"),
         ("type=bind,src=/a,dst=/b,ro=maybe", "true or false"),

@@ -135,3 +135,18 @@ fn addresses_and_limits() {
         cais.fails(125, "run --rm --cgroup-conf cgroup.procs=1 busybox true").says("cgroup");
     });
 }
+
+#[test]
+fn a_run_may_last_so_long() {
+    e2e(|cais| {
+        cais.fails(255, "run --name c1 --timeout 1 busybox sleep 1000");
+        assert_eq!(cais.inspect("c1", "{{.State.Status}} {{.State.ExitCode}}"), "exited 255");
+        assert_eq!(cais.ok("run --rm --timeout 60 busybox echo in time"), "in time");
+        // Nobody but the monitor is there.
+        cais.ok("run -d --name c2 --timeout 1 --restart on-failure:1 busybox sleep 1000");
+        cais_test::wait_until("both runs are over", || {
+            cais.inspect("c2", "{{.State.Status}} {{.State.ExitCode}} {{.RestartCount}}") == "exited 255 1"
+        });
+        assert!(cais.ok("inspect --as run c2").contains("--timeout 1"));
+    });
+}

@@ -30,6 +30,7 @@ mod load;
 mod log_files;
 mod login;
 mod logs;
+mod mounts;
 mod network;
 mod pause;
 mod pods;

@@ -192,6 +192,9 @@ fn bind(mount: &MountRequest) -> Option<String> {
     if mount.no_copy {
         options.push("nocopy");
     }
+    if mount.overlay.is_some() {
+        options.push("O");
+    }
     let mut text = format!("{}:{}", mount.source, mount.target);
     if !options.is_empty() {
         text.push(':');
@@ -213,7 +216,7 @@ fn mount(mount: &MountRequest) -> Option<Value> {
     if mount.read_only {
         entry["ReadOnly"] = json!(true);
     }
-    if mount.propagation.is_some() || mount.non_recursive {
+    if mount.propagation.is_some() || mount.non_recursive || mount.writable_beneath {
         entry["BindOptions"] = json!({});
         if let Some(propagation) = &mount.propagation {
             entry["BindOptions"]["Propagation"] = json!(propagation);
@@ -221,9 +224,29 @@ fn mount(mount: &MountRequest) -> Option<Value> {
         if mount.non_recursive {
             entry["BindOptions"]["NonRecursive"] = json!(true);
         }
+        if mount.writable_beneath {
+            entry["BindOptions"]["ReadOnlyNonRecursive"] = json!(true);
+        }
     }
+    let mut volume = Map::new();
     if mount.no_copy {
-        entry["VolumeOptions"] = json!({"NoCopy": true});
+        volume.insert("NoCopy".into(), json!(true));
+    }
+    if !mount.volume_labels.is_empty() {
+        volume.insert("Labels".into(), json!(mount.volume_labels));
+    }
+    match (&mount.subpath, mount.kind) {
+        (Some(subpath), MountKind::Image) => entry["ImageOptions"] = json!({"Subpath": subpath}),
+        (Some(subpath), _) => {
+            volume.insert("Subpath".into(), json!(subpath));
+        }
+        (None, _) => {}
+    }
+    if !mount.volume_options.is_empty() {
+        volume.insert("DriverConfig".into(), json!({"Name": "local", "Options": mount.volume_options}));
+    }
+    if !volume.is_empty() {
+        entry["VolumeOptions"] = Value::Object(volume);
     }
     Some(entry)
 }

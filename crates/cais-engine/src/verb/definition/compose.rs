@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    Definition, DefinitionForm, Notes, cpus, lifecycle, network, port, security_options, short_volume,
-    tmpfs_options, yaml,
+    Definition, DefinitionForm, Notes, cpus, lifecycle, needs_long_form, network, port, security_options,
+    short_volume, tmpfs_options, yaml,
 };
 use crate::{ContainerRecord, IpcRequest, MountKind, NamespaceRequest, NetworkRequest, PullPolicy};
 
@@ -149,6 +149,9 @@ fn mounts(service: &mut Service, record: &ContainerRecord, notes: &mut Notes<'_>
                 let options = tmpfs_options(mount);
                 let colon = if options.is_empty() { "" } else { ":" };
                 tmpfs.push(format!("{}{colon}{options}", mount.target));
+            }
+            _ if needs_long_form(mount) || mount.overlay.is_some() => {
+                notes.missing(true, &format!("what is special of the mount on {}", mount.target));
             }
             MountKind::Bind if !mount.create_source || mount.source.contains(':') => {
                 let mut long = json!({"type": "bind", "source": literal(&mount.source), "target": literal(&mount.target)});

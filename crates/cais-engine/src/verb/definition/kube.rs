@@ -288,12 +288,20 @@ fn volumes(record: &ContainerRecord, notes: &mut Notes<'_>) -> (Vec<Value>, Vec<
                 }
                 json!({"persistentVolumeClaim": {"claimName": label(&mount.source)}})
             }
+            MountKind::Image | MountKind::Ramfs | MountKind::Devpts => {
+                notes.missing(true, &format!("the mount on {}", mount.target));
+                continue;
+            }
             MountKind::Tmpfs => match mount.tmpfs_size_bytes {
                 Some(size) => json!({"emptyDir": {"medium": "Memory", "sizeLimit": size.to_string()}}),
                 None => json!({"emptyDir": {"medium": "Memory"}}),
             },
         };
         let mut entry = json!({"name": name, "mountPath": mount.target});
+        if let Some(subpath) = &mount.subpath {
+            entry["subPath"] = json!(subpath);
+        }
+        notes.missing(mount.overlay.is_some(), &format!("the overlay on {}", mount.target));
         if mount.read_only {
             entry["readOnly"] = json!(true);
         }

@@ -1,8 +1,9 @@
 //! `inspect --as quadlet`: a `.container` unit, podman-systemd.unit(5). What has no key of its own stands in `PodmanArgs=`.
 
+use super::run_line::long_mount;
 use super::{
-    Notes, lifecycle, limit, limit_flags, namespace_flags, network, port, security_options, short_volume,
-    tmpfs_options,
+    Notes, lifecycle, limit, limit_flags, namespace_flags, needs_long_form, network, port, security_options,
+    short_volume, tmpfs_options,
 };
 use crate::{ContainerRecord, MountKind, MountRequest, PullPolicy, RestartPolicy};
 
@@ -178,6 +179,8 @@ fn mounts(section: &mut Section, mounts: &[MountRequest]) {
             let options = tmpfs_options(mount);
             let colon = if options.is_empty() { "" } else { ":" };
             section.key("Tmpfs", Some(format!("{}{colon}{options}", mount.target)));
+        } else if needs_long_form(mount) {
+            section.key("Mount", Some(long_mount(mount)));
         } else {
             section.key("Volume", Some(short_volume(mount)));
         }

@@ -2,8 +2,8 @@
 //! times and, when there was none, name.
 
 use super::{
-    Notes, lifecycle, limit, limit_flags, namespace_flags, network, port, security_options, short_volume,
-    tmpfs_options,
+    Notes, lifecycle, limit, limit_flags, namespace_flags, needs_long_form, network, port, security_options,
+    short_volume, tmpfs_options,
 };
 use crate::{
     ContainerRecord, ContainerRequest, DeviceLimitKind, HostsBase, ImageVolumes, MountKind, MountRequest,
@@ -57,6 +57,7 @@ pub(super) fn line(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
     line.values("--label", request.labels.iter().map(|(key, value)| format!("{key}={value}")));
     line.value("--stop-signal", request.stop_signal.as_ref());
     line.value("--stop-timeout", request.stop_timeout_secs);
+    line.value("--timeout", request.run_limit_secs);
     life(&mut line, request);
     rare(&mut line, request);
     line.value("--platform", request.platform.as_ref());
@@ -155,7 +156,7 @@ fn mounts(line: &mut Line, mounts: &[MountRequest]) {
             let options = tmpfs_options(mount);
             let colon = if options.is_empty() { "" } else { ":" };
             line.value("--tmpfs", Some(format!("{}{colon}{options}", mount.target)));
-        } else if mount.create_source && plain {
+        } else if mount.create_source && plain && !needs_long_form(mount) {
             line.value("-v", Some(short_volume(mount)));
         } else {
             line.value("--mount", Some(long_mount(mount)));
@@ -163,15 +164,41 @@ fn mounts(line: &mut Line, mounts: &[MountRequest]) {
     }
 }
 
-fn long_mount(mount: &MountRequest) -> String {
-    let kind = if mount.kind == MountKind::Bind { "bind" } else { "volume" };
+/// The value of `--mount`.
+pub(super) fn long_mount(mount: &MountRequest) -> String {
+    let kind = match mount.kind {
+        MountKind::Bind => "bind",
+        MountKind::Volume => "volume",
+        MountKind::Tmpfs => "tmpfs",
+        MountKind::Image => "image",
+        MountKind::Ramfs => "ramfs",
+        MountKind::Devpts => "devpts",
+    };
     let mut fields = vec![format!("type={kind}")];
     if !mount.source.is_empty() {
         fields.push(format!("source={}", mount.source));
     }
     fields.push(format!("target={}", mount.target));
-    if mount.read_only {
-        fields.push("readonly".into());
+    match (mount.kind, mount.read_only) {
+        (MountKind::Image, false) => fields.push("rw=true".into()),
+        (MountKind::Image, true) | (_, false) => {}
+        (_, true) => fields.push("readonly".into()),
+    }
+    let prefix = if mount.kind == MountKind::Image { "image" } else { "volume" };
+    fields.extend(mount.subpath.as_ref().map(|subpath| format!("{prefix}-subpath={subpath}")));
+    let pairs = |name: &'static str, pairs: &std::collections::BTreeMap<String, String>| {
+        pairs.iter().map(|(key, value)| format!("{name}={key}={value}")).collect::<Vec<_>>()
+    };
+    fields.extend(pairs("volume-label", &mount.volume_labels));
+    fields.extend(pairs("volume-opt", &mount.volume_options));
+    if mount.writable_beneath {
+        fields.push("bind-recursive=writable".into());
+    }
+    if mount.kind == MountKind::Devpts {
+        fields.extend(mount.options.iter().cloned());
+    }
+    if let (MountKind::Ramfs, Some(mode)) = (mount.kind, mount.tmpfs_mode) {
+        fields.push(format!("tmpfs-mode={mode:o}"));
     }
     fields.extend(mount.propagation.as_ref().map(|propagation| format!("bind-propagation={propagation}")));
     if mount.non_recursive {

@@ -11,7 +11,7 @@ use super::{denied, end};
 use crate::attach::short;
 use crate::verb::LogOptions;
 use crate::view::ContainerView;
-use crate::{ContainerRecord, Engine, MountKind, Protocol, Result};
+use crate::{ContainerRecord, Engine, Protocol, Result};
 
 const LOG_LINES: u64 = 40;
 const LINE_BYTES: usize = 1000;
@@ -147,7 +147,7 @@ fn command(record: &ContainerRecord, tree: &Tree<'_>) -> (String, Look) {
 }
 
 fn sources(record: &ContainerRecord) -> BTreeMap<String, HostPath> {
-    let placed = record.mounts.iter().filter(|mount| mount.request.kind != MountKind::Tmpfs);
+    let placed = record.mounts.iter().filter(|mount| mount.request.kind.is_of_host());
     placed
         .map(|mount| {
             let path: PathBuf = mount.host_path.clone();

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use super::evidence::{Look, is_within};
 use super::file::{HEAD_BYTES, Program, analyse};
-use crate::{MountKind, MountRecord};
+use crate::MountRecord;
 
 const LINKS_MAX: u32 = 40;
 /// What only the kernel shows.
@@ -114,7 +114,7 @@ impl Tree<'_> {
     /// One name in merged directories.
     fn step(&self, merged: &[PathBuf], name: &str, here: &str) -> Place {
         if let Some(mount) = self.mounts.iter().find(|mount| mount.request.target == here) {
-            if mount.request.kind == MountKind::Tmpfs {
+            if !mount.request.kind.is_of_host() {
                 return Place::Unknown;
             }
             return match std::fs::metadata(&mount.host_path) {
@@ -196,7 +196,7 @@ mod tests {
         symlink("round", at("lower/round")).expect("a link");
         let mounts = [MountRecord {
             request: MountRequest {
-                kind: MountKind::Bind,
+                kind: crate::MountKind::Bind,
                 target: "/srv/in".into(),
                 ..MountRequest::default()
             },
