@@ -23,7 +23,7 @@ fn volumes_are_made_listed_and_removed() {
     assert_eq!(home.engine.volume("data").unwrap_err().kind, ErrorKind::NotFound);
     let options = [("type".to_owned(), "nfs".to_owned())].into();
     let error = home.engine.volume_create(Some("n1"), Default::default(), options).unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unsupported);
+    assert_eq!(error.kind, ErrorKind::Invalid);
     assert_eq!(
         home.engine.volume_create(Some("a/b"), Default::default(), Default::default()).unwrap_err().kind,
         ErrorKind::Invalid
