@@ -264,6 +264,14 @@ pub enum Error {
     /// No CRIU.
     #[error("checkpoint and restore need the program criu, which is not installed")]
     NoCriu,
+    /// CRIU does not work on this machine.
+    #[error("criu {action} is not possible here: `criu check` says: {lack}")]
+    CriuLacks {
+        /// `dump`, `restore`.
+        action: &'static str,
+        /// What it misses.
+        lack: String,
+    },
     /// CRIU failed.
     #[error("criu {action} failed: {reason} (see {})", log.display())]
     Criu {

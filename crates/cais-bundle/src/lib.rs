@@ -8,7 +8,7 @@
 //! group, mount or process that it did not make.
 
 mod console;
-mod criu;
+pub mod criu;
 mod descriptor;
 mod error;
 mod filter;

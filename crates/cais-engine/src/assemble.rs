@@ -34,12 +34,8 @@ pub(crate) fn assemble(
     let request = &record.request;
     let rootless = engine.config.rootless;
     let ipc = &record.namespaces.ipc;
-    let mut mounts = name_files(engine, record);
-    mounts.extend(host_shm(record));
+    let mut mounts = mounts(engine, record)?;
     mounts.extend(shm.map(|fd| MountPlan::Tree { fd, target: "/dev/shm".to_owned() }));
-    for (index, mount) in record.mounts.iter().enumerate() {
-        mounts.push(requested_mount(engine, record, index, mount)?);
-    }
     let (masked, read_only_paths) = kernel_paths(request);
     Ok(Launch {
         mountpoint: engine.store.paths().mountpoint(),
@@ -78,6 +74,16 @@ pub(crate) fn kernel_paths(request: &ContainerRequest) -> (Vec<String>, Vec<Stri
     let mut masked = kept(&plan::MASKED);
     masked.extend(security.masked.clone());
     (masked, kept(&plan::READ_ONLY))
+}
+
+/// What is mounted in the container beside the kernel's file systems.
+pub(crate) fn mounts(engine: &Engine, record: &ContainerRecord) -> Result<Vec<MountPlan>> {
+    let mut mounts = name_files(engine, record);
+    mounts.extend(host_shm(record));
+    for (index, mount) in record.mounts.iter().enumerate() {
+        mounts.push(requested_mount(engine, record, index, mount)?);
+    }
+    Ok(mounts)
 }
 
 fn root(engine: &Engine, record: &ContainerRecord) -> Root {

@@ -6,9 +6,10 @@
 use std::fs::{DirBuilder, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
 
 use cais_net::bridge::BridgeConfig;
-use cais_plan::{Setup, Strings, join_strings};
+use cais_plan::{RESTORED, Setup, Strings, join_strings};
 use cais_runtime::launch::Namespace;
 use cais_runtime::plan::{self, Planned};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with};
@@ -19,6 +20,7 @@ use crate::health;
 use crate::limits::Group;
 use crate::log_sink::LogSink;
 use crate::network::{self, PortHolders, reserve_ports};
+use crate::restoration::Restoration;
 use crate::sharing::Joined;
 use crate::shim::{ShimFds, first_word};
 use crate::verb::exec::NEWPID;
@@ -56,9 +58,14 @@ struct Parts {
 
 impl Engine {
     /// Starts a container that does not run. On failure everything of the run is taken down again.
-    pub(crate) fn launch(&self, record: &ContainerRecord, taking: Taking) -> Result<Launched> {
+    pub(crate) fn launch(
+        &self,
+        record: &ContainerRecord,
+        taking: Taking,
+        from: Option<&Restoration>,
+    ) -> Result<Launched> {
         let lock = self.run_lock(record)?;
-        self.launch_under(record, taking, lock)
+        self.launch_under(record, taking, from, lock)
     }
 
     /// As [`Engine::launch`], with the lock in hand.
@@ -66,9 +73,10 @@ impl Engine {
         &self,
         record: &ContainerRecord,
         taking: Taking,
+        from: Option<&Restoration>,
         lock: cais_sys::lock::OfdLock,
     ) -> Result<Launched> {
-        self.launch_locked(record, taking, lock.into_file().into()).inspect_err(|_| {
+        self.launch_locked(record, taking, from, lock.into_file().into()).inspect_err(|_| {
             // What was made before the failure is found by id; the first error is the one to tell.
             let _ = self.tear_down(&record.id);
         })
@@ -93,27 +101,34 @@ impl Engine {
         matches!(self.store.read_exit(id), Ok(Some(_)))
     }
 
-    fn launch_locked(&self, record: &ContainerRecord, taking: Taking, lock: OwnedFd) -> Result<Launched> {
+    fn launch_locked(
+        &self,
+        record: &ContainerRecord,
+        taking: Taking,
+        from: Option<&Restoration>,
+        lock: OwnedFd,
+    ) -> Result<Launched> {
         let mut warnings = Vec::new();
         self.store.clear_exit(&record.id)?;
         let joined = self.join_others(record)?;
-        let (mut facts, holders, bridge) = self.first_facts(record)?;
+        let (mut facts, holders, bridge) = self.first_facts(record, from)?;
         facts.restarting = taking.again;
+        facts.restored = from.is_some();
         self.store.write_facts(&record.id, &facts)?;
         if record.health.is_some() {
             self.store.reset_health(&record.id, &facts.started)?;
         }
-        let make_network = || self.network_namespace(record, bridge.as_ref(), &facts);
+        let make_network = || self.network_namespace(record, bridge.as_ref(), &facts, from);
         let (netns, prepared) = if matches!(record.network, NetworkRequest::Bridge | NetworkRequest::Pasta) {
             // The network is made on another thread while this one prepares the rest: they meet at the plan.
             std::thread::scope(|scope| {
                 let thread = scope.spawn(make_network);
-                let prepared = self.prepare(record, &facts, &mut warnings);
+                let prepared = self.prepare(record, &facts, from, &mut warnings);
                 let died = |_| Err(Error::new(ErrorKind::System, "the thread that makes the network died"));
                 (thread.join().unwrap_or_else(died), prepared)
             })
         } else {
-            (make_network(), self.prepare(record, &facts, &mut warnings))
+            (make_network(), self.prepare(record, &facts, from, &mut warnings))
         };
         let group = prepared?;
         let (owner, ours) = AttachStream::pair().map_err(|e| broken(&record.id, e))?;
@@ -122,19 +137,25 @@ impl Engine {
             owner,
             listener: self.listen(&record.id)?,
             log: self.open_log(record)?,
-            directory: self.open_directory(&record.id)?,
+            directory: open_directory(&self.store.paths().container(&record.id))?,
             holders,
             netns: netns?,
             joined,
             group,
         };
-        let (shim_pid, planned) = self.spawn_shim(record, taking, &parts, &mut warnings)?;
+        let (shim_pid, planned) = self.spawn_shim(record, taking, from, &parts, &mut warnings)?;
         drop(parts);
         let after = AfterExit { engine: self.clone(), id: record.id.clone(), shim_pid };
         // Where there may be another run, what comes after the end is not the starter's.
         let cleans = taking.attach && !record.may_run_again();
         let stream = AttachStream::new(ours, cleans.then_some(after));
-        let pid = first_word(&stream, shim_pid, &record.id, &planned.steps)?;
+        let pid = first_word(&stream, shim_pid, &record.id, &planned.steps).map_err(|error| match from {
+            Some(from) => from.explained(record, error),
+            None => error,
+        })?;
+        if from.is_some() {
+            Group::update(self, &while_restoring(record), record, &mut warnings)?;
+        }
         if let Some(path) = &record.request.pidfile {
             std::fs::write(path, pid.to_string()).map_err(|e| {
                 Error::caused(ErrorKind::System, format!("write the process id to {}", path.display()), e)
@@ -150,7 +171,11 @@ impl Engine {
     }
 
     /// What the run will take, decided and written down before any of it is made.
-    fn first_facts(&self, record: &ContainerRecord) -> Result<(RunFacts, PortHolders, Option<BridgeConfig>)> {
+    fn first_facts(
+        &self,
+        record: &ContainerRecord,
+        from: Option<&Restoration>,
+    ) -> Result<(RunFacts, PortHolders, Option<BridgeConfig>)> {
         let mut facts = RunFacts { started: cais_store::run_state::now(), ..RunFacts::default() };
         let (ports, holders) = match record.network {
             NetworkRequest::Bridge | NetworkRequest::Pasta => reserve_ports(record)?,
@@ -161,13 +186,16 @@ impl Engine {
             return Ok((facts, holders, None));
         }
         let bridge = self.bridge()?;
-        let ip = self.lease(&record.id, &bridge)?;
+        let ip = match from.and_then(Restoration::ip) {
+            Some(ip) => self.lease_again(&record.id, ip, &bridge)?,
+            None => self.lease(&record.id, &bridge)?,
+        };
         facts.ip = Some(ip);
         facts.gateway = Some(bridge.gateway);
         facts.prefix = bridge.subnet.prefix();
         let [a, b, c, d] = ip.octets();
-        facts.mac = match &record.request.mac_address {
-            Some(asked) => asked.clone(),
+        facts.mac = match from.and_then(Restoration::mac).or(record.request.mac_address.as_deref()) {
+            Some(asked) => asked.to_owned(),
             None => format!("02:42:{a:02x}:{b:02x}:{c:02x}:{d:02x}"),
         };
         facts.host_link = network::link_name(&record.id, nanoseconds());
@@ -180,8 +208,10 @@ impl Engine {
         record: &ContainerRecord,
         bridge: Option<&BridgeConfig>,
         facts: &RunFacts,
+        from: Option<&Restoration>,
     ) -> Result<Option<OwnedFd>> {
         match (&record.network, bridge) {
+            (NetworkRequest::None, _) if from.is_some() => network::lonely_namespace().map(Some),
             (NetworkRequest::Bridge, Some(bridge)) => Ok(Some(self.attach_network(bridge, facts)?.netns)),
             (NetworkRequest::Pasta, _) => self.pasta_network(&record.id, facts).map(Some),
             _ => Ok(None),
@@ -193,6 +223,7 @@ impl Engine {
         &self,
         record: &ContainerRecord,
         facts: &RunFacts,
+        from: Option<&Restoration>,
         warnings: &mut Vec<String>,
     ) -> Result<Option<Group>> {
         let paths = self.store.paths();
@@ -219,7 +250,10 @@ impl Engine {
         self.prepare_own_uppers(record)?;
         self.mount_volumes(record)?;
         self.write_name_files(record, facts, warnings)?;
-        Group::create(self, record, warnings)
+        match from {
+            Some(_) => Group::create(self, &while_restoring(record), warnings),
+            None => Group::create(self, record, warnings),
+        }
     }
 
     fn listen(&self, id: &str) -> Result<OwnedFd> {
@@ -239,15 +273,11 @@ impl Engine {
         listening().map_err(failed)
     }
 
-    fn open_directory(&self, id: &str) -> Result<File> {
-        let path = self.store.paths().container(id);
-        File::open(&path).map_err(|e| Error::caused(ErrorKind::System, format!("open {}", path.display()), e))
-    }
-
     fn spawn_shim(
         &self,
         record: &ContainerRecord,
         taking: Taking,
+        from: Option<&Restoration>,
         parts: &Parts,
         warnings: &mut Vec<String>,
     ) -> Result<(i32, Planned)> {
@@ -270,8 +300,19 @@ impl Engine {
         }
         let cgroup = group.map(|g| g.view(join)).unwrap_or_default();
         let launch = assemble(self, record, namespaces, joined.shm, cgroup, warnings)?;
-        let planned =
-            plan::container(&launch).map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
+        let mut restored = None;
+        let planned = match from {
+            None => plan::container(&launch),
+            Some(from) => {
+                let directory = self.store.paths().run_container(&record.id);
+                let path = directory.join(RESTORED.to_string_lossy().as_ref());
+                let line = from.command_line(self, &record.id, &launch, &path)?;
+                restored = Some(open_directory(&directory)?);
+                plan::restore(&launch, &line, &self.environment())
+            }
+        };
+        let planned = planned.map_err(|e| Error::caused(ErrorKind::Invalid, "plan the launch", e))?;
+        let restored_fd = fds.maybe(restored.as_ref().map(AsFd::as_fd));
         let program = join_strings(self.program(&record.id));
         let environment = join_strings(self.environment());
         let probes = health::Times::of_record(record);
@@ -301,6 +342,7 @@ impl Engine {
             stays: record.may_run_again(),
             probe_ms: probes.interval_ms,
             first_probe_ms: probes.first_ms(),
+            restored_fd,
             run_ms: record.request.run_limit_secs.unwrap_or(0).saturating_mul(1000),
             ..parts.log.setup(record, log_fds)
         };
@@ -332,6 +374,18 @@ impl Engine {
             .flatten()
             .collect()
     }
+}
+
+/// The record with what CRIU, which works inside of the group, must not be limited by.
+fn while_restoring(record: &ContainerRecord) -> ContainerRecord {
+    let mut record = record.clone();
+    let limits = &mut record.request.resources;
+    (limits.memory_bytes, limits.memory_swap_bytes, limits.pids_limit) = (None, None, None);
+    record
+}
+
+fn open_directory(path: &Path) -> Result<File> {
+    File::open(path).map_err(|e| Error::caused(ErrorKind::System, format!("open {}", path.display()), e))
 }
 
 /// Nanoseconds of the clock, to tell runs apart.

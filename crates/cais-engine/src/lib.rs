@@ -6,6 +6,7 @@
 mod assemble;
 pub mod attach;
 mod copy_up;
+mod criu;
 pub mod error;
 mod event;
 mod health;
@@ -27,6 +28,7 @@ pub mod progress;
 mod requested_mount;
 mod resolve;
 mod restart;
+mod restoration;
 mod root_view;
 mod selinux;
 mod sharing;

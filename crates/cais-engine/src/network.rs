@@ -7,9 +7,9 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use cais_net::attach::{Attachment, create_attached_netns, host_interface_name};
+use cais_net::attach::{Attachment, create_attached_netns, create_netns, host_interface_name, loopback_up};
 use cais_net::bridge::{BridgeConfig, ensure_bridge};
 use cais_net::ports::{Linger, PortMapping, publish, republish, unpublish};
 use cais_net::subnet::{DEFAULT_SUBNET, Subnet, choose_subnet};
@@ -79,6 +79,26 @@ impl Engine {
         Err(Error::new(ErrorKind::Conflict, "no free address left on the default bridge"))
     }
 
+    /// Takes the address that a container had before.
+    pub(crate) fn lease_again(&self, id: &str, ip: Ipv4Addr, bridge: &BridgeConfig) -> Result<Ipv4Addr> {
+        let refused = |reason: &str| {
+            let message = format!("the address {ip} that the container had {reason}");
+            Err(Error::new(ErrorKind::Conflict, message).hint("--ignore-static-ip gives it another one"))
+        };
+        if !bridge.subnet.contains(ip) {
+            return refused("is not of the bridge's network here");
+        }
+        let path = self.store.paths().leases().join(ip.to_string());
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(mut file) => file
+                .write_all(id.as_bytes())
+                .map(|()| ip)
+                .map_err(|e| Error::caused(ErrorKind::System, format!("lease the address {ip}"), e)),
+            Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => refused("is in use"),
+            Err(e) => Err(Error::caused(ErrorKind::System, format!("lease the address {ip}"), e)),
+        }
+    }
+
     /// Gives a container's address back; one that is another's by now is left alone. Idempotent.
     pub(crate) fn release(&self, id: &str, ip: Ipv4Addr) {
         let path = self.store.paths().leases().join(ip.to_string());
@@ -133,6 +153,13 @@ impl Engine {
         let ports = mappings(facts);
         if ports.is_empty() { Ok(None) } else { unpublish(&ports).map(Some).map_err(network_error) }
     }
+}
+
+/// A network namespace with nothing but its loopback interface.
+pub(crate) fn lonely_namespace() -> Result<OwnedFd> {
+    let namespace = create_netns().map_err(network_error)?;
+    loopback_up(namespace.as_fd()).map_err(network_error)?;
+    Ok(namespace)
 }
 
 /// Six bytes in hexadecimal, as `02:42:ac:11:00:02`.

@@ -162,7 +162,8 @@ impl Engine {
         }
         let before = self.store.read_exit(id).ok().flatten();
         let taking = Taking { again: true, ..Taking::default() };
-        let launched = self.start_needed(&record).and_then(|()| self.launch_under(&record, taking, lock));
+        let launched =
+            self.start_needed(&record).and_then(|()| self.launch_under(&record, taking, None, lock));
         match launched {
             Ok(_) => {
                 self.tell_start(&record);

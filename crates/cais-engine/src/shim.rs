@@ -65,11 +65,14 @@ fn failure(plan: &PlanWriter, step: u32, errno: i32, word: u32) -> Error {
     let last = step as usize + 1 == plan.len();
     let sentence = plan.sentence(step as usize).unwrap_or("start the container");
     let reason = std::io::Error::from_raw_os_error(errno);
-    if step == wire::NO_STEP {
+    if step == wire::NO_STEP && word != detail::RESTORE {
         return early_failure(reason, word);
     }
     match word {
         detail::NO_USER => return unknown(sentence, "no such user in the container's /etc/passwd"),
+        detail::RESTORE => {
+            return Error::new(ErrorKind::System, format!("{}{errno}", crate::restoration::FAILED));
+        }
         detail::NO_GROUP => return unknown(sentence, "no such group in the container's /etc/group"),
         detail::BAD_TARGET => {
             let message = format!(

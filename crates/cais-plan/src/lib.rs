@@ -25,7 +25,7 @@ mod words;
 mod writer;
 
 pub use field::{Bytes, Decode, PlanError, Reader, Str, Strings};
-pub use setup::{Setup, role};
+pub use setup::{RESTORED, Setup, role};
 pub use step::Step;
 #[cfg(feature = "writer")]
 pub use writer::{PlanWriter, join_strings};

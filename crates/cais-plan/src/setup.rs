@@ -1,5 +1,7 @@
 //! What the shim itself needs to know before the first step.
 
+use core::ffi::CStr;
+
 use crate::field::{Bytes, Decode, PlanError, Reader, Strings};
 use crate::words::words;
 #[cfg(feature = "writer")]
@@ -86,6 +88,9 @@ struct Setup {
     first_probe_ms: u64,
     /// How long the command may run, 0 = for ever.
     run_ms: u64,
+    /// The command is one that makes the container's first process as the monitor's own child, writes its pid to the file
+    /// [`RESTORED`] in this directory and ends (CRIU's restore), or -1.
+    restored_fd: i32,
 }
 }
 
@@ -130,8 +135,12 @@ impl Setup<'_> {
         probe_ms: 0,
         first_probe_ms: 0,
         run_ms: 0,
+        restored_fd: -1,
     };
 }
+
+/// File with the pid of a process that was restored, see [`Setup::restored_fd`].
+pub const RESTORED: &CStr = c"restored";
 
 /// What the shim is to be, [`Setup::role`].
 pub mod role {

@@ -496,5 +496,10 @@ enum Step {
         /// As of `OpenTree`.
         slot: u32,
     }
+    /// Leaves a descriptor open for the command, at the first number from 3 on that it does not have yet.
+    74 Keep {
+        /// The descriptor.
+        fd: i32,
+    }
 }
 }

@@ -86,6 +86,8 @@ pub mod detail {
     pub const HOOK_TIMEOUT: u32 = 9;
     /// What must be procfs is not.
     pub const NOT_PROC: u32 = 10;
+    /// The command that was to restore the container did not succeed; the errno is its exit code, 128+n after a signal.
+    pub const RESTORE: u32 = 11;
 }
 
 /// Index that [`FAILED`] carries when no step is to blame.

@@ -12,10 +12,12 @@ mod debug;
 mod mounts;
 mod namespaces;
 mod process;
+mod restore;
 
 pub use debug::debug;
 use namespaces::check_sysctl;
 use process::process;
+pub use restore::restore;
 
 use crate::launch::{ExecLaunch, Launch, MountPlan, Namespace, Root};
 

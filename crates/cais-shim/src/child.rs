@@ -347,6 +347,11 @@ impl<'a> Child<'a> {
             Step::Chroot {} => plain(self.chroot()),
             Step::TakeTree { fd, slot } => self.keep_tree(fd, slot),
             Step::Stay {} => init::stay(),
+            Step::Keep { fd } => {
+                plain(sys::dup_to(fd, self.kept))?;
+                self.kept += 1;
+                Ok(())
+            }
         }
     }
 

@@ -1,10 +1,10 @@
 //! The start: pipes, the clone, and waiting until the child has become the command or said why not.
 
-use cais_plan::Plan;
 use cais_plan::wire::{NO_STEP, detail};
+use cais_plan::{Plan, RESTORED};
 
 use crate::child::{self, Wiring};
-use crate::{PLAN_FD, sys};
+use crate::{PLAN_FD, init, sys};
 
 /// A command that runs, and our ends of its streams; -1 where there is none.
 pub struct Launched {
@@ -72,6 +72,7 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
             setup.oom_control_fd,
             setup.cgroup_fd,
             own_pid_namespace,
+            setup.restored_fd,
             PLAN_FD,
         ] {
             sys::close(fd);
@@ -105,6 +106,13 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
     let master = if terminal.0 >= 0 { sys::recv_fd(terminal.0).ok().flatten().unwrap_or(-1) } else { -1 };
     sys::close(terminal.0);
     wait_for_exec(error.0, pid)?;
+    let (pid, pidfd) = match setup.restored_fd {
+        -1 => (pid, pidfd),
+        directory => {
+            sys::close(pidfd);
+            restored(pid, directory)?
+        }
+    };
     Ok(Launched {
         pid,
         pidfd,
@@ -114,6 +122,27 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
         stderr: errors.0,
         started_ns: sys::now_ns(),
     })
+}
+
+/// Waits for the command that restores the container; the process that it has left to us, whose pid is in a file.
+fn restored(command: i32, directory: i32) -> Result<(i32, i32), Message> {
+    let failed = |errno| failure(NO_STEP, errno, detail::RESTORE);
+    let status = sys::wait(command, true).map_err(failed)?;
+    let code = status.map_or(0, |(_, status)| init::exit_code(status));
+    if code != 0 {
+        return Err(failed(sys::Errno(code)));
+    }
+    let mut text = [0_u8; 16];
+    let file = sys::openat(directory, RESTORED.to_bytes(), 0, 0).map_err(failed)?;
+    let length = sys::read(file, &mut text).map_err(failed)?;
+    let digits = text[..length].iter().take_while(|byte| byte.is_ascii_digit());
+    let pid = digits.fold(0_i32, |pid, digit| pid.wrapping_mul(10).wrapping_add(i32::from(digit - b'0')));
+    sys::close(file);
+    sys::close(directory);
+    if pid <= 0 {
+        return Err(failed(sys::EIO));
+    }
+    Ok((pid, sys::pidfd_open(pid).map_err(failed)?))
 }
 
 /// The error pipe ends at the exec; bytes on it are the child's last words.

@@ -362,6 +362,9 @@ pub fn getpid() -> i32 {
 pub fn kill(pid: i32, signal: i32) -> Result<()> {
     call!(nr::KILL, pid, signal).map(drop)
 }
+pub fn pidfd_open(pid: i32) -> Result<i32> {
+    call!(PIDFD_OPEN, pid, 0).map(|fd| fd as i32)
+}
 pub fn pidfd_send_signal(pidfd: i32, signal: i32) -> Result<()> {
     call!(PIDFD_SEND_SIGNAL, pidfd, signal, 0, 0).map(drop)
 }

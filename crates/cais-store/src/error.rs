@@ -25,6 +25,8 @@ pub enum Noun {
     Layer,
     /// A blob, by its digest.
     Blob,
+    /// A checkpoint of a container.
+    Checkpoint,
 }
 
 impl std::fmt::Display for Noun {
@@ -36,6 +38,7 @@ impl std::fmt::Display for Noun {
             Noun::Pod => "pod",
             Noun::Layer => "layer",
             Noun::Blob => "blob",
+            Noun::Checkpoint => "checkpoint",
         })
     }
 }

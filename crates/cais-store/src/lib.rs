@@ -10,6 +10,7 @@
 
 mod blobs;
 mod check;
+mod checkpoints;
 mod containers;
 mod error;
 mod events;
@@ -36,6 +37,7 @@ mod volumes;
 use std::path::Path;
 
 pub use check::StoreFinding;
+pub use checkpoints::{CheckpointPlace, CheckpointRecord, ExternalMount, list_checkpoints};
 pub use error::{Noun, Result, StoreError};
 pub use events::EventReader;
 pub use files::{Durability, random_hex, write_atomic};

@@ -189,6 +189,11 @@ impl Paths {
         self.container(id).join(format!("mount-{index}"))
     }
 
+    /// Where its checkpoints lie unless somebody wants them elsewhere.
+    pub fn container_checkpoints(&self, id: &str) -> PathBuf {
+        self.container(id).join("checkpoints")
+    }
+
     /// Its log.
     pub fn container_log(&self, id: &str) -> PathBuf {
         self.container(id).join("log")

@@ -6,6 +6,11 @@
 //! (see [`crate::run_state`]). Lists are never null; an absent limit is `None`, "unlimited" is -1 as in Docker.
 
 mod launch;
+mod lifecycle;
+mod mount;
+mod network;
+mod pod;
+mod security;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -13,12 +18,6 @@ use std::path::PathBuf;
 
 use cais_oci::{Digest, Healthcheck};
 use serde::{Deserialize, Serialize};
-
-mod lifecycle;
-mod mount;
-mod network;
-mod pod;
-mod security;
 
 pub use launch::{
     DeviceLimitKind, DeviceLimitRequest, HostsBase, ImageVolumes, IpcRequest, NamespaceRequest,
@@ -437,4 +436,6 @@ pub struct RunFacts {
     pub ports: Vec<PublishedPort>,
     /// The run has ended and was taken down; its monitor waits for the time of the next one.
     pub restarting: bool,
+    /// It goes on from a checkpoint.
+    pub restored: bool,
 }

@@ -143,6 +143,16 @@ impl Store {
         self.paths().volume_data(name)
     }
 
+    /// Whether nothing is in a volume.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn volume_is_empty(&self, name: &str) -> Result<bool> {
+        let path = self.paths().volume_data(name);
+        let mut entries = std::fs::read_dir(&path).map_err(StoreError::io("list", &path))?;
+        Ok(entries.next().is_none())
+    }
+
     /// Removes a volume that no container mounts.
     ///
     /// # Errors

@@ -22,14 +22,14 @@ pub fn write_archive(
         None => write(&mut stdout()),
         Some(path) => {
             let output = Output::create(Path::new(path))?;
-            write(&mut &output.file)?;
+            write(&mut output.file())?;
             output.keep()
         }
     }
 }
 
 /// A file that appears under its name when it is whole.
-struct Output {
+pub struct Output {
     file: File,
     /// Taken by [`Output::keep`].
     temporary: Option<PathBuf>,
@@ -37,7 +37,8 @@ struct Output {
 }
 
 impl Output {
-    fn create(path: &Path) -> Result<Output, Failure> {
+    /// Beside its place, or the device or pipe itself.
+    pub fn create(path: &Path) -> Result<Output, Failure> {
         let failed = |error| Failure::edge(format_args!("create {}", path.display()), error);
         if path.exists() && !path.is_file() {
             // A device or a pipe is written to as it is.
@@ -52,7 +53,13 @@ impl Output {
         Ok(Output { file, temporary: Some(temporary), path: path.to_owned() })
     }
 
-    fn keep(mut self) -> Result<(), Failure> {
+    /// What is written to.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives it its name.
+    pub fn keep(mut self) -> Result<(), Failure> {
         let Some(temporary) = self.temporary.take() else { return Ok(()) };
         std::fs::rename(&temporary, &self.path)
             .map_err(|error| Failure::edge(format_args!("write {}", self.path.display()), error))

@@ -22,7 +22,8 @@ pub enum Errand {
 }
 
 /// Words with commands below them.
-pub const MANAGEMENT: [&str; 7] = ["container", "image", "volume", "pod", "system", "healthcheck", "boot"];
+pub const MANAGEMENT: [&str; 8] =
+    ["container", "image", "volume", "pod", "checkpoint", "system", "healthcheck", "boot"];
 
 /// Global flags of docker and podman that are refused, those with a value first.
 const REFUSED_VALUED: [(&str, &str); 12] = [

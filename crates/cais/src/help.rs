@@ -40,6 +40,10 @@ Containers (also: cais container COMMAND):
   update    Change limits and variables of containers
   rename    Give a container another name
   container clone | exists | prune
+  container checkpoint | restore
+            Turn containers into files and back, by CRIU
+  checkpoint create | ls | rm
+            The same in docker's words
   healthcheck run
             Probe a container's health now
 

@@ -15,7 +15,7 @@ pub fn of(engine: &Engine, noun: Noun) -> Result<Vec<String>, Failure> {
         Noun::Image => engine.images()?.iter().flat_map(|view| image_names(&view.names)).collect(),
         Noun::Volume => engine.volumes()?.into_iter().map(|view| view.name).collect(),
         Noun::Pod => engine.pod_records()?.into_iter().map(|pod| pod.name).collect(),
-        Noun::Layer | Noun::Blob => Vec::new(),
+        Noun::Layer | Noun::Blob | Noun::Checkpoint => Vec::new(),
     })
 }
 

@@ -99,10 +99,17 @@ pub const EXEC: &[Refused] = &[
     valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
 ];
 
-/// Of `start`.
-pub const START: &[Refused] = &[
-    valued("checkpoint", &[""], "checkpoints are not supported yet"),
-    valued("checkpoint-dir", &[""], "checkpoints are not supported yet"),
+/// Of `container checkpoint`.
+pub const CHECKPOINT: &[Refused] = &[
+    valued("create-image", &[], "checkpoints are not kept in images; --export writes an archive"),
+    switch("pre-checkpoint", "memory is dumped at once, not in advance"),
+    switch("with-previous", "memory is dumped at once, not in advance"),
+];
+
+/// Of `container restore`.
+pub const RESTORE: &[Refused] = &[
+    valued("import-previous", &[], "memory is dumped at once, not in advance"),
+    valued("pod", &[], "pods cannot be restored into"),
 ];
 
 /// Of `rm`.
@@ -257,9 +264,10 @@ mod tests {
 
     #[test]
     fn every_flag_once_with_a_reason() {
-        for table in
-            [CONTAINER, EXEC, START, RM, UPDATE, CLONE, POD_CREATE, COMMIT, PULL, LOGIN, LOGOUT, SEARCH]
-        {
+        for table in [
+            CONTAINER, EXEC, CHECKPOINT, RESTORE, RM, UPDATE, CLONE, POD_CREATE, COMMIT, PULL, PUSH, SAVE,
+            LOGIN, LOGOUT, SEARCH,
+        ] {
             for (at, flag) in table.iter().enumerate() {
                 assert!(!table[..at].iter().any(|other| other.long == flag.long), "--{} twice", flag.long);
                 assert!(!flag.reason.is_empty(), "--{} without reason", flag.long);

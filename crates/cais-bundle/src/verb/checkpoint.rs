@@ -24,7 +24,7 @@ impl Runtime {
         let images = &absolute(&request.image_path)?;
         let work = &request.work_path.as_deref().map_or_else(|| Ok(images.clone()), absolute)?;
         let action = if request.pre_dump { "pre-dump" } else { "dump" };
-        let mut criu = Criu::new(self, action, images, work)?;
+        let mut criu = Criu::of(self, action, images, work)?;
         for directory in [images, work] {
             fs::create_dir_all(directory)
                 .map_err(|e| Error::system(format!("create {}", directory.display()), e))?;

@@ -32,7 +32,7 @@ impl Runtime {
             .map_err(|e| Error::system(format!("find {}", request.image_path.display()), e))?;
         let work = request.work_path.as_deref().map_or_else(|| Ok(images.clone()), absolute)?;
         fs::create_dir_all(&work).map_err(|e| Error::system(format!("create {}", work.display()), e))?;
-        let criu = Criu::new(self, "restore", &images, &work)?;
+        let criu = Criu::of(self, "restore", &images, &work)?;
         let given = self.read(create, !request.detach)?;
         if given.console.for_process().is_some() {
             return Err(Error::Request("a container with a terminal cannot be restored"));
@@ -73,7 +73,7 @@ impl Runtime {
             criu.option("--cgroup-root", cgroup_root(place));
         }
         for (number, name) in kept_pipes(images) {
-            criu.option("--inherit-fd", format!("fd[{number}]:{name}"));
+            criu.inherit(number, &name);
         }
         options(&mut criu, request);
         criu.run()?;

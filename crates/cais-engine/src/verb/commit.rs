@@ -9,20 +9,18 @@ mod base;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{Receiver, sync_channel};
 
-use cais_layer::{
-    Change, ChangeKind, Entry, EntryKind, Ground, LayerError, Links, Placer, Source, TarWriter, read_object,
-};
+use cais_layer::{Change, Entry, EntryKind, Ground, LayerError, Placer, Source, TarWriter};
 use cais_oci::{
     Descriptor, Digest, Hasher, History, ImageConfig, Present, ProcessConfig, Reference, media_type,
 };
 use cais_runtime::cgroup::{Cgroup, CgroupError};
 use cais_store::{MadeLayer, run_state};
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 use crate::attach::short;
 use crate::limits::Group;
 use crate::root_view::open_in_root;
+use crate::verb::changed_objects::{each_object, unreadable};
 use crate::verb::copy::failed;
 use crate::verb::import::{change, make_image};
 use crate::verb::tag::parse_target;
@@ -99,7 +97,11 @@ impl Engine {
     }
 
     /// Lets a running container stand still until the result is dropped.
-    fn freeze(&self, record: &ContainerRecord, warnings: &mut Vec<String>) -> Result<Option<Frozen>> {
+    pub(super) fn freeze(
+        &self,
+        record: &ContainerRecord,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Frozen>> {
         if self.running_pid(&record.id).is_err() {
             return Ok(None);
         }
@@ -174,7 +176,7 @@ impl Engine {
 }
 
 /// A group that stands still; it goes on when this is dropped.
-struct Frozen {
+pub(super) struct Frozen {
     group: Cgroup,
     pause: Option<cais_store::run_state::Pause>,
 }
@@ -202,29 +204,8 @@ fn copy_changes(
     mut pass: impl FnMut(Item) -> bool,
 ) -> std::result::Result<(u64, u64), LayerError> {
     let mut placer = Placer::new(Ground::Directory(tree), options.clone());
-    let (mut links, mut entries, mut content_bytes) = (Links::default(), 0, 0);
-    let mut last_parent: Option<(Vec<u8>, OwnedFd)> = None;
-    for change in changes {
-        let mut content = None;
-        let mut entry = if change.kind == ChangeKind::Deleted {
-            Entry::whiteout(change.path.clone())
-        } else {
-            let at = change.path.iter().rposition(|byte| *byte == b'/');
-            let (above, name) =
-                at.map_or((&b""[..], &change.path[..]), |at| (&change.path[..at], &change.path[at + 1..]));
-            let parent = match last_parent.take() {
-                Some((path, parent)) if path == above => parent,
-                _ => open_in_root(upper, above, OFlags::PATH | OFlags::DIRECTORY)
-                    .map_err(|errno| unreadable(&change.path, errno))?,
-            };
-            let name = std::ffi::CString::new(name).map_err(|_| unreadable(&change.path, Errno::INVAL))?;
-            let object = read_object(parent.as_fd(), &name, &change.path, &mut links)?;
-            last_parent = Some((above.to_vec(), parent));
-            // Removed meanwhile, or a socket.
-            let Some(object) = object else { continue };
-            content = object.content;
-            object.entry
-        };
+    let (mut entries, mut content_bytes) = (0, 0);
+    each_object(upper, changes, |mut entry, content| {
         // What the tar does not say, the layer does not have.
         entry.mtime.nanos = 0;
         let source = content.as_ref().map_or(Source::Nothing, |file| Source::File(file.as_fd()));
@@ -239,16 +220,10 @@ fn copy_changes(
             copy = Some(file);
         }
         entries += 1;
-        if !pass((entry.in_layer(), copy)) {
-            break;
-        }
-    }
+        Ok(pass((entry.in_layer(), copy)))
+    })?;
     placer.finish()?;
     Ok((entries, content_bytes))
-}
-
-fn unreadable(path: &[u8], errno: Errno) -> LayerError {
-    LayerError::Io { operation: "read", path: cais_layer::EntryName(path.to_vec()), source: errno.into() }
 }
 
 /// The digest and the length of the tar of what comes.

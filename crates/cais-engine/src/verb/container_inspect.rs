@@ -6,15 +6,15 @@
 
 mod host_config;
 mod network_settings;
+mod state;
 
 use std::path::{Path, PathBuf};
 
-use cais_store::HealthState;
+use cais_store::{CheckpointRecord, HealthState};
 use serde_json::{Map, Value, json};
 
-use crate::verb::boot::LOST_EXIT_CODE;
 use crate::verb::container_size::ContainerSize;
-use crate::view::{ContainerView, State};
+use crate::view::ContainerView;
 use crate::{ContainerRecord, Engine, LogDriver, MountKind, MountRecord, Result};
 
 /// Docker's "never".
@@ -37,6 +37,8 @@ struct Surroundings {
     size: Option<ContainerSize>,
     restarts: u32,
     health: Option<HealthState>,
+    /// Of a container that does not run: the checkpoint from which `restore` lets it go on.
+    checkpoint: Option<(PathBuf, CheckpointRecord)>,
 }
 
 impl Engine {
@@ -67,6 +69,7 @@ impl Engine {
             size: if size { Some(self.container_size(record)?) } else { None },
             restarts: self.store.read_restart(id)?.unwrap_or_default().count,
             health: if record.health.is_some() { self.store.read_health(id)? } else { None },
+            checkpoint: self.usual_checkpoint(id)?,
         })
     }
 }
@@ -80,7 +83,7 @@ fn document(view: &ContainerView, around: &Surroundings) -> Value {
         "Created": record.created,
         "Path": record.args.first().map_or("", String::as_str),
         "Args": record.args.get(1..).unwrap_or_default(),
-        "State": state(view, around),
+        "State": state::document(view, around),
         "Image": record.image_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         "ResolvConfPath": around.resolv_conf,
         "HostnamePath": around.hostname,
@@ -106,49 +109,6 @@ fn document(view: &ContainerView, around: &Surroundings) -> Value {
     document["Config"] = config(record);
     document["NetworkSettings"] = network_settings::document(view);
     document
-}
-
-/// `State`.
-fn state(view: &ContainerView, around: &Surroundings) -> Value {
-    let alive = view.is_alive();
-    let exit = view.exit.as_ref();
-    // A created one has it from a start that failed.
-    let ended = exit.filter(|_| matches!(view.state, State::Exited | State::Created | State::Restarting));
-    let exit_code = match view.state {
-        State::Dead => LOST_EXIT_CODE,
-        _ => ended.map_or(0, |exit| exit.code),
-    };
-    let started = match (&view.run, exit) {
-        (Some(run), _) => run.started.as_str(),
-        (None, Some(exit)) => exit.started.as_str(),
-        (None, None) => NO_TIME,
-    };
-    let mut state = json!({
-        "Status": view.state,
-        "Running": view.is_up(),
-        "Paused": view.state == State::Paused,
-        "Restarting": view.state == State::Restarting,
-        "OOMKilled": ended.is_some_and(|exit| exit.oom_killed),
-        "Dead": view.state == State::Dead,
-        "Pid": view.run.as_ref().filter(|_| alive).map_or(0, |run| run.pid),
-        "ExitCode": exit_code,
-        "Error": ended.map_or("", |exit| exit.error.as_str()),
-        "StartedAt": time(started),
-        "FinishedAt": time(exit.map_or(NO_TIME, |exit| exit.finished.as_str())),
-    });
-    if let Some(oom) = view.oom.as_ref().filter(|_| ended.is_some()) {
-        state["OOM"] = json!(oom);
-    }
-    if let Some(health) = &around.health {
-        state["Health"] =
-            json!({"Status": health.status, "FailingStreak": health.failing_streak, "Log": health.log});
-    }
-    state
-}
-
-/// An unknown time is Docker's "never".
-fn time(text: &str) -> &str {
-    if text.is_empty() { NO_TIME } else { text }
 }
 
 /// `GraphDriver`: with `--rootfs` there is only the directory itself.
@@ -261,6 +221,7 @@ mod tests {
     use cais_oci::Digest;
 
     use super::*;
+    use crate::view::State;
     use crate::{
         ContainerRequest, ExitRecord, MountRequest, NetworkRequest, PortRequest, Protocol, PublishedPort,
         RunFacts, SeccompRequest, Ulimit,
@@ -309,7 +270,7 @@ mod tests {
                 container_port: 80,
                 protocol: Protocol::Tcp,
             }],
-            restarting: false,
+            ..RunFacts::default()
         };
         let exit = ExitRecord {
             code: 137,
@@ -351,7 +312,8 @@ mod tests {
         );
         assert_eq!(
             key_list(&document["State"]),
-            "Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt"
+            "Status Running Paused Restarting OOMKilled Dead Pid ExitCode Error StartedAt FinishedAt Checkpointed \
+             CheckpointedAt Restored RestoredAt"
         );
         assert_eq!(
             key_list(&document["HostConfig"]),

@@ -123,14 +123,7 @@ impl Engine {
                 let message = format!("destination {:?} must be a directory", format!("{name}:{target}"));
                 return Err(Error::new(ErrorKind::Invalid, message));
             };
-            let mut decoder = Decoder::new(input).map_err(failed)?;
-            let mut reader = TarReader::new(&mut decoder as &mut dyn Read, &Limits::default());
-            let ground = Ground::Root(root, target.as_bytes().to_vec());
-            let mut placer = Placer::new(ground, self.copied_options(true));
-            while let Some(entry) = reader.next_entry().map_err(failed)? {
-                placer.place(&entry, Source::Archive(&mut reader)).map_err(failed)?;
-            }
-            placer.finish().map(drop).map_err(failed)
+            place_archive(input, Ground::Root(root, target.as_bytes().to_vec()), self.copied_options(true))
         })
     }
 
@@ -158,12 +151,20 @@ impl Engine {
                 let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
                 config.single_id = map.lines().count() == 1 && map.trim_end().ends_with(" 1");
             }
-            Err(_) => {
-                let mapping = cais_sys::userns::enter().map_err(|error| {
-                    Error::caused(ErrorKind::Unsupported, "rootless containers are not possible here", error)
-                })?;
-                config.single_id = mapping.single_id;
-            }
+            Err(_) => return self.with_ids(),
+        }
+        Ok(Engine { config, ..self.clone() })
+    }
+
+    /// As an ordinary user: moves this process into a user namespace of its own, as for a container's start; see
+    /// [`Engine::beside`].
+    pub(super) fn with_ids(&self) -> Result<Engine> {
+        let mut config = self.config.clone();
+        if config.rootless && !rustix::process::geteuid().is_root() {
+            let mapping = cais_sys::userns::enter().map_err(|error| {
+                Error::caused(ErrorKind::Unsupported, "rootless containers are not possible here", error)
+            })?;
+            config.single_id = mapping.single_id;
         }
         Ok(Engine { config, ..self.clone() })
     }
@@ -238,6 +239,21 @@ pub(super) fn failed(error: LayerError) -> Error {
     let read_only = kind == ErrorKind::Conflict;
     let error = Error::new(kind, crate::error::chain(&error)).source(error);
     if read_only { error.hint("the container's root, or that volume, is mounted read-only") } else { error }
+}
+
+/// Puts what a tar archive holds, plain or compressed, into a tree.
+pub(super) fn place_archive(
+    input: &mut (dyn Read + Send),
+    ground: Ground<'_>,
+    options: cais_layer::Options,
+) -> Result<()> {
+    let mut decoder = Decoder::new(input).map_err(failed)?;
+    let mut reader = TarReader::new(&mut decoder as &mut dyn Read, &Limits::default());
+    let mut placer = Placer::new(ground, options);
+    while let Some(entry) = reader.next_entry().map_err(failed)? {
+        placer.place(&entry, Source::Archive(&mut reader)).map_err(failed)?;
+    }
+    placer.finish().map(drop).map_err(failed)
 }
 
 /// The archive of a whole tree: a root with nothing mounted in it.

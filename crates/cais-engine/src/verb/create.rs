@@ -382,7 +382,7 @@ impl Engine {
     }
 
     /// Makes the record's volumes that are missing and copies the image's content into those that are empty.
-    fn make_volumes(&self, record: &ContainerRecord, image: Option<&ImageRecord>) -> Result<()> {
+    pub(super) fn make_volumes(&self, record: &ContainerRecord, image: Option<&ImageRecord>) -> Result<()> {
         for mount in record.mounts.iter().filter(|m| m.request.kind == MountKind::Volume) {
             let fresh = if mount.anonymous {
                 self.store.create_anonymous_volume(

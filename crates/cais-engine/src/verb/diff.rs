@@ -15,6 +15,9 @@ use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
 const OURS: [&str; 8] =
     ["dev", "dev/console", "dev/pts", "dev/shm", "etc/hostname", "etc/hosts", "etc/resolv.conf", "proc"];
 
+/// An upper directory, what it changes, and the tree beneath.
+pub(super) type Changed = (OwnedFd, Vec<Change>, Option<OwnedFd>);
+
 impl Engine {
     /// What a container, running or not, has added, changed and deleted: parents before children, names in order.
     ///
@@ -27,8 +30,22 @@ impl Engine {
         self.changed_files(&self.store.load_container(&id)?)
     }
 
-    /// What the upper directory of a container changes.
+    /// What the upper directory of a container changes, without places of mounts.
     pub(crate) fn changed_files(&self, record: &ContainerRecord) -> Result<Vec<Change>> {
+        let Some((upper, mut found, lower)) = self.all_changes(record)? else { return Ok(Vec::new()) };
+        let places = mount_points(record);
+        found.retain(|change| {
+            let is_place = change.kind == ChangeKind::Added
+                && places.iter().any(|place| place.as_bytes() == change.path);
+            !(is_place && is_empty_place(&upper, &change.path))
+        });
+        drop_untouched(&mut found, &upper, lower.as_ref());
+        Ok(found)
+    }
+
+    /// The upper directory of a container and all that it changes in the tree beneath, which comes along; `None` when it
+    /// never ran.
+    pub(super) fn all_changes(&self, record: &ContainerRecord) -> Result<Option<Changed>> {
         if record.request.rootfs.is_some() {
             let message =
                 "a container that runs a plain directory (--rootfs) keeps no account of its changes";
@@ -44,19 +61,12 @@ impl Engine {
             Mode::empty(),
         ) {
             // It never ran.
-            Err(Errno::NOENT) => return Ok(Vec::new()),
+            Err(Errno::NOENT) => return Ok(None),
             other => other.map_err(|error| open(error.into()))?,
         };
         let lower = self.image_root(record)?;
-        let mut found = changes(upper.as_fd(), lower.as_ref().map(AsFd::as_fd)).map_err(failed)?;
-        let places = mount_points(record);
-        found.retain(|change| {
-            let is_place = change.kind == ChangeKind::Added
-                && places.iter().any(|place| place.as_bytes() == change.path);
-            !(is_place && is_empty_place(&upper, &change.path))
-        });
-        drop_untouched(&mut found, &upper, lower.as_ref());
-        Ok(found)
+        let found = changes(upper.as_fd(), lower.as_ref().map(AsFd::as_fd)).map_err(failed)?;
+        Ok(Some((upper, found, lower)))
     }
 
     /// The layers below a container's upper directory as one tree; `None` without layers.

@@ -131,12 +131,17 @@ impl Engine {
                     .hint("a process in uninterruptible sleep: look at its stack in /proc/PID/stack"));
             }
         }
+        self.conclude(&stream, id)
+    }
+
+    /// Does what comes after the end of a run whose owner we are, and lets its monitor go.
+    pub(super) fn conclude(&self, stream: &AttachStream, id: &str) -> Result<()> {
         let result = self.after_exit(id);
         // The shim goes when it hears that the work is done; its socket closes with it.
         if stream.request(wire::DONE, &[]).is_ok() {
             let mut buffer = vec![0; MESSAGE_BYTES];
             let limit = Instant::now() + Duration::from_secs(5);
-            while Instant::now() < limit && readable(&stream, Some(limit)) {
+            while Instant::now() < limit && readable(stream, Some(limit)) {
                 if matches!(stream.recv(&mut buffer), Ok(Message::Closed) | Err(_)) {
                     break;
                 }
@@ -184,7 +189,7 @@ impl Engine {
     }
 
     /// Leaves a word for `why`. That it cannot be left is no reason not to end a container.
-    fn note_ending(&self, id: &str, ending: &Ending) {
+    pub(super) fn note_ending(&self, id: &str, ending: &Ending) {
         let ending = Ending { at: cais_store::run_state::now(), ..ending.clone() };
         let _ = self.store.write_ending(id, &ending);
     }
@@ -199,7 +204,12 @@ impl Engine {
     }
 
     /// Waits for the end; false when the patience is over first.
-    fn await_exit(&self, stream: &AttachStream, id: &str, patience: Option<Duration>) -> Result<bool> {
+    pub(super) fn await_exit(
+        &self,
+        stream: &AttachStream,
+        id: &str,
+        patience: Option<Duration>,
+    ) -> Result<bool> {
         let limit = patience.map(|patience| Instant::now() + patience);
         let mut buffer = vec![0; MESSAGE_BYTES];
         while readable(stream, limit) {

@@ -63,7 +63,7 @@ impl Engine {
             self.tell_container(record, "attach", &[]);
         }
         let launched = self
-            .launch(record, Taking { attach, stdin: stdin && record.request.interactive, again: false })
+            .launch(record, Taking { attach, stdin: stdin && record.request.interactive, again: false }, None)
             .inspect_err(|error| self.record_failed_start(&record.id, error, before))?;
         self.tell_start(record);
         Ok(launched)

@@ -131,6 +131,12 @@ impl Cgroup {
         read_text(&group.path.join("freezer.state")).is_ok_and(|text| text.trim() == "FROZEN")
     }
 
+    /// The directory where the group is frozen; `None` where there is no freezer.
+    #[must_use]
+    pub fn freezer(&self) -> Option<&Path> {
+        self.group(Controller::Freezer).map(|group| group.path.as_path())
+    }
+
     fn set_frozen(&self, frozen: bool, limit: Duration) -> Result<(), CgroupError> {
         let group = self.group(Controller::Freezer).ok_or(CgroupError::NoFreezer)?;
         let (file, value) = match (self.unified, frozen) {

@@ -263,6 +263,27 @@ fn debug_hides_before_it_enters_and_mounts_in_a_namespace_of_its_own() {
 }
 
 #[test]
+fn restoring_leaves_nearly_all_to_criu() {
+    let args = ["/usr/sbin/criu".to_owned(), "restore".to_owned()];
+    let with = |launch: Launch| restore(&launch, &args, &["PATH=/bin".to_owned()]);
+    let planned =
+        with(Launch { namespaces: network(Namespace::Join(9)), read_only: true, ..launch() }).expect("plans");
+    assert_eq!(planned.clone_flags, CLONE_NEWNS, "the others are CRIU's");
+    let words = words(&planned.steps);
+    // The network takes the first number; the null device is the host's; nothing of the process is set.
+    let order =
+        ["Keep", "Unshare", "Stdio", "PrivateMounts", "OverlayRoot", "RootAttributes", "DeathSignal", "Exec"];
+    assert_order(&words, &order);
+    assert!(words[0].starts_with("Keep"), "{words:?}");
+    for others in ["SetNs", "Pivot", "User", "Capabilities", "SeccompFilter", "Mount {", "Undumpable"] {
+        assert!(!words.iter().any(|word| word.starts_with(others)), "{others}: {words:?}");
+    }
+    let host = with(Launch { namespaces: network(Namespace::Host), ..launch() }).expect("plans");
+    assert!(!host.steps.is_empty());
+    assert_eq!(restore(&launch(), &[], &[]).map(|_| ()), Err(PlanError::NoCommand));
+}
+
+#[test]
 fn what_would_undo_the_isolation_is_refused() {
     let with = |mount: MountPlan| container(&Launch { mounts: vec![mount], ..launch() }).map(|_| ());
     assert_eq!(with(bind("/x", "/proc/self")), Err(PlanError::InProc("/proc/self".into())));

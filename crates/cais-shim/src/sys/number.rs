@@ -168,6 +168,7 @@ pub(super) const FSCONFIG: usize = 431;
 pub(super) const FSMOUNT: usize = 432;
 pub(super) const FSPICK: usize = 433;
 pub(super) const PIDFD_SEND_SIGNAL: usize = 424;
+pub(super) const PIDFD_OPEN: usize = 434;
 pub(super) const CLONE3: usize = 435;
 pub(super) const CLOSE_RANGE: usize = 436;
 pub(super) const OPENAT2: usize = 437;

@@ -178,6 +178,8 @@ pub struct Ending {
     pub stop: bool,
     /// The patience was over and SIGKILL followed.
     pub forced: bool,
+    /// It was dumped by `checkpoint`.
+    pub checkpoint: bool,
 }
 
 /// Whom the kernel killed for memory; keys as `inspect` shows them. Written by who tells of it.

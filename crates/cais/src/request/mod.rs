@@ -25,6 +25,7 @@ pub use env::environment;
 pub(crate) use env::key_value;
 pub use lifecycle::{health, restart_policy};
 pub use pod::pod;
+pub use port::publish as published_ports;
 
 use crate::container_args::ContainerArgs;
 use crate::failure::Failure;

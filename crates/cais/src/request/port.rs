@@ -8,7 +8,10 @@ use super::Result;
 use crate::failure::Failure;
 
 /// Published ports, ranges expanded.
-pub(super) fn publish(texts: &[String]) -> Result<Vec<PortRequest>> {
+///
+/// # Errors
+/// For what is no port.
+pub fn publish(texts: &[String]) -> Result<Vec<PortRequest>> {
     let mut ports = Vec::new();
     for text in texts {
         let found = published(text).map_err(|reason| Failure::usage(format!("--publish: {reason}")))?;

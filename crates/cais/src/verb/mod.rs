@@ -2,12 +2,14 @@
 
 mod attach;
 mod boot;
+mod checkpoint;
 mod cleanup;
 mod commit;
 mod complete;
 mod completion;
 mod container_clone;
 mod container_exists;
+mod container_restore;
 mod cp;
 mod create;
 mod debug;

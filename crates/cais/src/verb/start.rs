@@ -1,7 +1,9 @@
 //! `start`: containers that are there run again.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
+use cais_engine::verb::RestoreRequest;
 use clap::Args;
 
 use crate::attached::{check_terminal, detach_keys, follow};
@@ -10,6 +12,7 @@ use crate::door::{Door, print_stdout};
 use crate::failure::{Failure, Outcome};
 use crate::parse::{parse, parse_bool};
 use crate::pump::Wishes;
+use crate::verb::checkpoint::absolute;
 
 #[derive(Debug, Args)]
 struct StartArgs {
@@ -19,6 +22,12 @@ struct StartArgs {
     /// Attach stdout and stderr, pass signals on.
     #[arg(short, long)]
     attach: bool,
+    /// Go on from a checkpoint of this name.
+    #[arg(long, value_name = "NAME")]
+    checkpoint: Option<String>,
+    /// Where that checkpoint lies.
+    #[arg(long, value_name = "DIR", requires = "checkpoint")]
+    checkpoint_dir: Option<PathBuf>,
     /// Keys that leave the container running; empty for none.
     #[arg(long, value_name = "KEYS")]
     detach_keys: Option<String>,
@@ -43,6 +52,9 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
     let chosen = Chosen { all: args.all, latest: args.latest, ..Chosen::default() };
     let names = chosen.names(door, &args.containers, &args.filter, |view| !view.is_alive())?;
     let engine = door.engine()?;
+    if let Some(checkpoint) = args.checkpoint.as_ref().filter(|name| !name.is_empty()) {
+        return start_from(door, &args, checkpoint, &names);
+    }
     if args.attach || args.interactive {
         return start_attached(door, &args, &names);
     }
@@ -51,6 +63,21 @@ pub(super) fn main(door: &Door, argv: Vec<OsString>) -> Outcome {
         door.warn(&started.warnings);
         print_stdout(&format!("{name}\n"))
     }))
+}
+
+fn start_from(door: &Door, args: &StartArgs, checkpoint: &str, names: &[String]) -> Outcome {
+    let ([name], false, false) = (names, args.attach, args.interactive) else {
+        return Err(Failure::usage("--checkpoint: takes one container, and attaches nobody"));
+    };
+    let request = RestoreRequest {
+        checkpoint: Some(checkpoint.to_owned()),
+        directory: absolute(args.checkpoint_dir.as_deref())?,
+        ..RestoreRequest::default()
+    };
+    let restored = door.engine()?.restore(name, &request)?;
+    door.warn(&restored.warnings);
+    print_stdout(&format!("{name}\n"))?;
+    Ok(0)
 }
 
 fn start_attached(door: &Door, args: &StartArgs, names: &[String]) -> Outcome {

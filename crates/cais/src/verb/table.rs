@@ -12,14 +12,14 @@ use crate::failure::Codes;
 use crate::refused;
 use crate::spec::Spec;
 use crate::verb::{
-    attach, boot, commit, completion, container_clone, container_exists, cp, create, debug, diff, events,
-    exec, export, healthcheck, history, images, import, info, inspect, kill, load, logs, pause, port, prune,
-    ps, pull, rename, restart, rm, rmi, run, start, stats, stop, system_check, system_df, tag, top, update,
-    version, volume, wait, why,
+    attach, boot, checkpoint, commit, completion, container_clone, container_exists, container_restore, cp,
+    create, debug, diff, events, exec, export, healthcheck, history, images, import, info, inspect, kill,
+    load, logs, pause, port, prune, ps, pull, rename, restart, rm, rmi, run, start, stats, stop,
+    system_check, system_df, tag, top, update, version, volume, wait, why,
 };
 
 /// What most commands are like.
-const PLAIN: Spec = Spec {
+pub(super) const PLAIN: Spec = Spec {
     names: &[],
     usage: "",
     about: "",
@@ -31,7 +31,7 @@ const PLAIN: Spec = Spec {
 };
 
 /// A command that only reads.
-const READER: Spec = Spec { needs_ids: false, ..PLAIN };
+pub(super) const READER: Spec = Spec { needs_ids: false, ..PLAIN };
 
 /// The commands, in the order in which management commands list them.
 pub static COMMANDS: &[Spec] = &ALL;
@@ -105,7 +105,6 @@ const MOST: &[Spec] = &[
         names: &["start", "container start"],
         usage: "[OPTIONS] CONTAINER [CONTAINER...]",
         about: "Start containers that do not run",
-        refused: refused::START,
         main: start::main,
         ..PLAIN
     },
@@ -315,6 +314,11 @@ const MOST: &[Spec] = &[
         main: commit::main,
         ..PLAIN
     },
+    checkpoint::CONTAINER,
+    container_restore::SPEC,
+    checkpoint::CREATE,
+    checkpoint::LS,
+    checkpoint::RM,
     Spec {
         names: &["container prune"],
         usage: "[OPTIONS]",

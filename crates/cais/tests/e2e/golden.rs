@@ -31,11 +31,18 @@ const DIFFERENCES: [(&str, &[&str], &[&str]); 8] = [
     ("images", &[], &["Labels", "Platform"]),
     ("volume ls", &[], &[]),
     ("volume inspect", &[], &[]),
-    // The kernel has no KernelMemory; two keys are of docker 28.
+    // The kernel has no KernelMemory; two keys are of docker 28, four are podman's.
     (
         "inspect",
         &["HostConfig.KernelMemory", "HostConfig.KernelMemoryTCP"],
-        &["NetworkSettings.Networks.*.DNSNames", "NetworkSettings.Networks.*.GwPriority"],
+        &[
+            "NetworkSettings.Networks.*.DNSNames",
+            "NetworkSettings.Networks.*.GwPriority",
+            "State.Checkpointed",
+            "State.CheckpointedAt",
+            "State.Restored",
+            "State.RestoredAt",
+        ],
     ),
     // ContainerConfig left docker with version 26, VirtualSize with API 1.44.
     (

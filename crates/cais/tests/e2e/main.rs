@@ -5,6 +5,7 @@
 
 mod attach;
 mod boot;
+mod checkpoint;
 mod commit;
 mod completion;
 mod container;

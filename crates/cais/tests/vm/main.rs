@@ -8,6 +8,7 @@ mod apparmor;
 #[path = "../oci/bed.rs"]
 #[expect(dead_code, reason = "what only the runtime's own tests use")]
 mod bed;
+mod checkpoint;
 mod criu;
 mod root;
 mod rootless;
@@ -31,8 +32,18 @@ fn version_2_as_root() {
 fn version_2_below_other_engines() {
     in_guest(&Profile::default(), |_| {
         let bed = bed::Bed::new().expect("busybox");
-        batch(&bed, &[runtime::CHECKS, criu::CHECKS].concat());
+        batch(&bed, runtime::CHECKS);
         assert!(bed.ok("list -q").is_empty());
+    });
+}
+
+#[test]
+fn version_2_with_criu() {
+    in_guest(&Profile::default(), |cais| {
+        cais.mark();
+        batch(cais, checkpoint::CHECKS);
+        cais.assert_nothing_left();
+        batch(&bed::Bed::new().expect("busybox"), criu::CHECKS);
     });
 }
 

@@ -250,6 +250,14 @@ fn is_soon(ending: &Ending, exit: &ExitRecord) -> bool {
 
 fn killed(evidence: &Evidence) -> Option<Finding> {
     let (ending, exit) = ending(evidence).filter(|(ending, _)| !ending.stop)?;
+    if ending.checkpoint {
+        let summary = "it was dumped by `cais checkpoint`, with which its run ends";
+        return Some(
+            Finding::new(Cause::Stopped, Certainty::Certain, summary)
+                .seen(RECORD, record(exit))
+                .fix("`cais container restore` lets it go on"),
+        );
+    }
     (told_signal(exit) == Some(ending.signal)).then(|| {
         let signal = signal_name(ending.signal);
         let certainty =
