@@ -40,6 +40,17 @@ impl Engine {
         if let Some(root) = self.running_root(&record.id)? {
             return act(root.as_fd());
         }
+        self.with_stopped_root(record, purpose, |root, _| act(root))
+    }
+
+    /// As [`Engine::with_root`] of a container that does not run; `act` is also given the place with the mounted `root`, which
+    /// only its thread sees, and what that thread starts.
+    pub(crate) fn with_stopped_root<T: Send>(
+        &self,
+        record: &ContainerRecord,
+        purpose: Purpose,
+        act: impl FnOnce(BorrowedFd<'_>, &Path) -> Result<T> + Send,
+    ) -> Result<T> {
         let lock = match purpose {
             Purpose::Read => None,
             Purpose::Write => Some(self.lock_stopped(&record.id)?),
@@ -49,7 +60,7 @@ impl Engine {
                 let message = format!("mount the root of container {}", short(&record.id));
                 Error::caused(ErrorKind::System, message, error)
             })?;
-            act(root.as_fd())
+            act(root.as_fd(), &self.store.paths().mountpoint())
         };
         let result = std::thread::scope(|scope| scope.spawn(there).join());
         if let Some(lock) = lock {
@@ -148,7 +159,7 @@ impl Engine {
             }
         }
         let opened = open_path(&root)?;
-        self.mount_mounts(record, opened.as_fd())?;
+        self.mount_mounts(record, opened.as_fd(), purpose)?;
         Ok(opened)
     }
 
@@ -169,8 +180,14 @@ impl Engine {
         Ok((upper, work))
     }
 
-    /// Volumes, bind mounts and the files by which the container knows names.
-    fn mount_mounts(&self, record: &ContainerRecord, root: BorrowedFd<'_>) -> io::Result<()> {
+    /// Volumes, bind mounts and the files by which the container knows names; none of them is written to by who only reads.
+    fn mount_mounts(
+        &self,
+        record: &ContainerRecord,
+        root: BorrowedFd<'_>,
+        purpose: Purpose,
+    ) -> io::Result<()> {
+        let reads = purpose == Purpose::Read;
         let paths = self.store.paths();
         let names = [
             ("/etc/hosts", paths.container_hosts(&record.id)),
@@ -179,7 +196,7 @@ impl Engine {
         ];
         for (target, source) in names {
             if source.exists() && !record.mounts.iter().any(|mount| mount.request.target == target) {
-                mount_in(root, &source, target, false, false)?;
+                mount_in(root, &source, target, false, reads)?;
             }
         }
         for mount in record.mounts.iter().filter(|mount| mount.request.kind.is_of_host()) {
@@ -187,7 +204,7 @@ impl Engine {
                 let request = &mount.request;
                 let recursive = request.kind == MountKind::Bind && !request.non_recursive;
                 // What an overlay is mounted over stays as it is.
-                let read_only = request.read_only || request.overlay.is_some();
+                let read_only = reads || request.read_only || request.overlay.is_some();
                 let Some(subpath) = &request.subpath else {
                     mount_in(root, &mount.host_path, &request.target, recursive, read_only)?;
                     continue;

@@ -7,12 +7,12 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use cais_plan::Setup;
 use cais_runtime::launch::{CgroupPlan, Launch, MountPlan, Namespace, Namespaces, Process, Root};
 use cais_runtime::plan;
-use cais_store::ImageRecord;
+use cais_store::{ImageRecord, StoreError};
 
 use super::exec::{NEWPID, NEWUSER};
 use crate::assemble::{SHM_BYTES, kernel_paths, name_files, nodes, process};
@@ -44,27 +44,58 @@ pub struct DebugRequest {
     pub terminal_size: Option<(u16, u16)>,
 }
 
+impl DebugRequest {
+    /// What the shim is told of it.
+    pub(super) fn setup(&self) -> Setup<'static> {
+        Setup {
+            tty: self.tty,
+            stdin: self.interactive,
+            attached: true,
+            stdin_once: true,
+            rows: self.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
+            cols: self.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
+            ..Setup::NONE
+        }
+    }
+}
+
+/// What is launched, and beside what.
+pub(super) struct Beside<'a> {
+    pub(super) record: &'a ContainerRecord,
+    pub(super) tools: &'a ImageRecord,
+    pub(super) request: &'a DebugRequest,
+    /// Whoever joins from outside sees by this whether there is more than one id.
+    pub(super) set_groups: bool,
+}
+
 /// Images that have a shell and tools, the smallest first.
 const USUAL: [&str; 7] = ["busybox", "alpine", "debian", "ubuntu", "fedora", "nicolaka/netshoot", "toolbox"];
 /// Where the container's files are seen, beside /proc/1/root.
-const CONTAINER: &str = "container";
+pub(super) const CONTAINER: &str = "container";
 /// Mount points that a tools image may lack.
 const DIRECTORIES: [&str; 6] = ["proc", "sys", "dev", "tmp", "etc", "run"];
 const NAME_FILES: [&str; 3] = ["etc/hosts", "etc/hostname", "etc/resolv.conf"];
 
 impl Engine {
-    /// Runs a command of a tools image in the namespaces of a running container.
+    /// Runs a command of a tools image in the namespaces of a running container; beside the files of one that does not run, or
+    /// of an image, in namespaces of its own, and then what it changes in them is thrown away.
     ///
     /// # Errors
-    /// When the container does not run, there is no tools image, or the command cannot be started.
+    /// When there is nothing of that name, there is no tools image, or the command cannot be started.
     pub fn debug(&self, name: &str, request: &DebugRequest, progress: &dyn Progress) -> Result<AttachStream> {
-        let id = self.store.resolve_container(name)?;
+        let id = match self.store.resolve_container(name) {
+            Err(StoreError::NoSuch { .. }) if self.image_record(name).is_ok() => {
+                return self.debug_image(name, request, progress);
+            }
+            other => other?,
+        };
         let record = self.store.load_container(&id)?;
-        let pidfd = self.init_pidfd(&id).map_err(|error| match error.kind {
-            ErrorKind::Conflict => error
-                .hint("only a running container has namespaces to join; `cais why` tells why this one ended"),
-            _ => error,
-        })?;
+        let pidfd = match self.init_pidfd(&id) {
+            Err(error) if error.kind == ErrorKind::Conflict => {
+                return self.debug_stopped(&record, request, progress);
+            }
+            other => other?,
+        };
         let tools = self.tools(request, progress)?;
         let group = Group::open(self, &id)?;
         if group.as_ref().is_some_and(Group::is_frozen) {
@@ -79,7 +110,8 @@ impl Engine {
         let join: Vec<i32> =
             group.as_ref().map(|g| g.tasks().map(|fd| fds.add(fd)).collect()).unwrap_or_default();
         let cgroup = group.as_ref().map(|g| g.view(join)).unwrap_or_default();
-        let launch = self.debug_launch(&record, &tools, request, cgroup)?;
+        let with = Beside { record: &record, tools: &tools, request, set_groups: self.may_set_groups(&id)? };
+        let launch = Launch { cgroup, ..self.debug_launch(&with, self.debug_floor()?)? };
         let planned = plan::debug(&launch, pid_number)
             .map_err(|e| Error::caused(ErrorKind::Invalid, "plan the debug shell", e))?;
         let setup = Setup {
@@ -88,13 +120,7 @@ impl Engine {
             join_pid_fd: pid_number,
             join_flags: if self.config.rootless { NEWPID | NEWUSER } else { NEWPID },
             owner_fd,
-            tty: request.tty,
-            stdin: request.interactive,
-            attached: true,
-            stdin_once: true,
-            rows: request.terminal_size.map_or(0, |(rows, _)| u32::from(rows)),
-            cols: request.terminal_size.map_or(0, |(_, cols)| u32::from(cols)),
-            ..Setup::NONE
+            ..request.setup()
         };
         let shim_pid = fds.spawn(&planned.steps, &setup)?;
         drop(owner);
@@ -104,7 +130,7 @@ impl Engine {
     }
 
     /// The image with the tools.
-    fn tools(&self, request: &DebugRequest, progress: &dyn Progress) -> Result<ImageRecord> {
+    pub(super) fn tools(&self, request: &DebugRequest, progress: &dyn Progress) -> Result<ImageRecord> {
         if let Some(name) = &request.image {
             return match self.image_record(name) {
                 // Layers are unpacked in a user namespace, where this caller cannot be: it joins the container's.
@@ -126,15 +152,10 @@ impl Engine {
         })
     }
 
-    fn debug_launch(
-        &self,
-        record: &ContainerRecord,
-        tools: &ImageRecord,
-        request: &DebugRequest,
-        cgroup: CgroupPlan,
-    ) -> Result<Launch> {
+    /// `floor` is the lowest layer, with mount points.
+    pub(super) fn debug_launch(&self, with: &Beside<'_>, floor: PathBuf) -> Result<Launch> {
         let paths = self.store.paths();
-        let floor = self.debug_floor()?;
+        let Beside { record, tools, request, set_groups } = *with;
         let rootless = self.config.rootless;
         let lowers = tools.layers.iter().rev().map(|layer| paths.layer_fs(layer)).chain([floor]).collect();
         let mut mounts = name_files(self, record);
@@ -164,7 +185,7 @@ impl Engine {
             hostname: String::new(),
             domainname: None,
             namespaces: Namespaces { network: Namespace::Join(-1), ..Namespaces::default() },
-            cgroup,
+            cgroup: CgroupPlan::default(),
             mounts,
             nodes: nodes(record, rootless)?,
             shm_size_bytes: Some(SHM_BYTES),
@@ -175,19 +196,14 @@ impl Engine {
             sysctls: Vec::new(),
             oom_score_adj: None,
             rootless,
-            // Whoever joins from outside sees by this whether there is more than one id.
-            tty_group: self.may_set_groups(&record.id)?,
-            process: self.debug_process(record, tools, request)?,
+            tty_group: set_groups,
+            process: self.debug_process(with)?,
             failing_step: None,
         })
     }
 
-    fn debug_process(
-        &self,
-        record: &ContainerRecord,
-        tools: &ImageRecord,
-        request: &DebugRequest,
-    ) -> Result<Process> {
+    fn debug_process(&self, with: &Beside<'_>) -> Result<Process> {
+        let Beside { record, tools, request, set_groups } = *with;
         let mut as_debugger = record.clone();
         let asked = &mut as_debugger.request;
         asked.privileged |= request.privileged;
@@ -208,32 +224,39 @@ impl Engine {
         process.user = request.user.clone().unwrap_or_default();
         process.groups = Vec::new();
         process.init = false;
-        process.set_groups = self.may_set_groups(&record.id)?;
+        process.set_groups = set_groups;
         Ok(process)
     }
 
-    /// Makes the lowest layer of all debug roots; idempotent, and kept, as the engine's mount point is.
+    /// The lowest layer of all debug roots beside running containers; kept, as the engine's mount point is.
     fn debug_floor(&self) -> Result<PathBuf> {
         let floor = self.store.paths().debug_floor();
-        let failed = |e: std::io::Error| {
-            Error::caused(ErrorKind::System, format!("make the mount points in {}", floor.display()), e)
-        };
-        let there = |result: std::io::Result<()>| match result {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            other => other,
-        };
-        let make = || -> std::io::Result<()> {
-            there(std::fs::create_dir(&floor))?;
-            std::fs::set_permissions(&floor, std::fs::Permissions::from_mode(0o755))?;
-            for directory in DIRECTORIES {
-                there(std::fs::create_dir(floor.join(directory)))?;
-            }
-            for file in NAME_FILES {
-                std::fs::OpenOptions::new().append(true).create(true).open(floor.join(file))?;
-            }
-            there(std::os::unix::fs::symlink("/proc/1/root", floor.join(CONTAINER)))
-        };
-        make().map_err(failed)?;
+        make_floor(&floor)
+            .and_then(|()| there(std::os::unix::fs::symlink("/proc/1/root", floor.join(CONTAINER))))
+            .map_err(|error| {
+                let message = format!("make the mount points in {}", floor.display());
+                Error::caused(ErrorKind::System, message, error)
+            })?;
         Ok(floor)
+    }
+}
+
+/// Makes the mount points of a debug root; idempotent.
+pub(super) fn make_floor(floor: &Path) -> std::io::Result<()> {
+    there(std::fs::create_dir(floor))?;
+    std::fs::set_permissions(floor, std::fs::Permissions::from_mode(0o755))?;
+    for directory in DIRECTORIES {
+        there(std::fs::create_dir(floor.join(directory)))?;
+    }
+    for file in NAME_FILES {
+        std::fs::OpenOptions::new().append(true).create(true).open(floor.join(file))?;
+    }
+    Ok(())
+}
+
+fn there(result: std::io::Result<()>) -> std::io::Result<()> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        other => other,
     }
 }

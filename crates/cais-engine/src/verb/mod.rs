@@ -16,6 +16,7 @@ mod containers;
 mod copy;
 pub(crate) mod create;
 mod debug;
+mod debug_stopped;
 mod definition;
 mod diff;
 mod disk_usage;

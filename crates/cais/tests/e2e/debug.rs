@@ -78,10 +78,7 @@ fn a_terminal_is_had_at_a_terminal() {
 fn what_cannot_be_is_said_with_what_to_do() {
     e2e(|cais| {
         load_bare(cais);
-        cais.ok("create --name c1 bare");
-        let finished = cais.fails(125, "debug c1 true").says("not running");
-        assert!(finished.stderr_text().contains("cais why"), "{finished}");
-        cais.ok("start c1");
+        cais.ok("run -d --name c1 bare");
         cais.fails(127, "debug c1 no-such-program").one_clear_error().says("no-such-program");
         cais.ok("rmi busybox");
         let finished = cais.fails(125, "debug c1 true").says("no image with tools");
@@ -89,5 +86,63 @@ fn what_cannot_be_is_said_with_what_to_do() {
         cais.fails(127, "debug --image bare c1 sh");
         cais.ok("debug --image bare c1 /sleep 0");
         cais.fails(125, "debug no-such-container").one_clear_error();
+    });
+}
+
+#[test]
+fn a_container_that_does_not_run_is_looked_into_and_left_as_it_is() {
+    e2e(|cais| {
+        load_bare(cais);
+        let file = cais.folder().join("mounted");
+        std::fs::write(&file, "of the host\n").expect("a file");
+        let volumes = format!("-v v1:/data -v {}:/host:rw", file.display());
+        cais.ok(&format!("run -d --name d1 -e WHO=container --hostname ship {volumes} bare"));
+        cais.ok("debug d1 sh -c 'echo kept >/container/written; echo volume >/container/data/file'");
+        cais.ok("stop -t 0 d1");
+        let before = cais.ok("diff d1");
+        cais.mark();
+        assert_eq!(cais.ok("debug d1 sh -c 'cat /container/secret /container/written /container/data/file /container/host'"),
+            "of the container\nkept\nvolume\nof the host");
+        assert_eq!(
+            cais.ok(
+                "debug -e X=1 d1 sh -c 'hostname; id -u; echo $WHO $X; ls /sys/class/net; ps -o args | wc -l'"
+            ),
+            "ship\n0\ncontainer 1\nlo\n4"
+        );
+        // What is changed is seen by the shell and thrown away; what others share cannot be changed.
+        let changes = "echo new >/container/new; rm /container/secret; cat /container/new; ls /container";
+        let seen = cais.cmd("debug d1 sh -c").arg(changes).ok();
+        assert!(seen.starts_with("new\n") && !seen.contains("secret"), "{seen}");
+        for path in ["/container/data/file", "/container/host", "/bin/x"] {
+            let line = format!("debug d1 sh -c 'echo x >{path}'");
+            cais.fails(1, &line).says("Read-only file system");
+        }
+        assert_eq!(cais.ok("diff d1"), before);
+        assert_eq!(std::fs::read_to_string(&file).expect("a file"), "of the host\n");
+        // It can be started and removed meanwhile.
+        let mut shell = cais.cmd("debug -i d1 sh").stdin_pipe().spawn();
+        cais_test::wait_until("it is up", || shell.is_running());
+        cais.ok("start d1");
+        assert_eq!(cais.ok("debug d1 cat /container/secret"), "of the container");
+        cais.ok("stop -t 0 d1");
+        drop(shell);
+        assert_eq!(cais.inspect("d1", "{{.State.Status}}"), "exited");
+        cais.assert_nothing_left();
+        cais.ok("create --name c1 bare");
+        assert_eq!(cais.ok("debug c1 cat /container/secret"), "of the container");
+    });
+}
+
+#[test]
+fn an_image_is_looked_into() {
+    e2e(|cais| {
+        load_bare(cais);
+        cais.mark();
+        assert_eq!(cais.ok("debug bare cat /container/secret"), "of the container");
+        cais.ok("debug bare sh -c 'rm /container/secret; test ! -e /container/secret'");
+        assert_eq!(cais.ok("debug bare cat /container/secret"), "of the container");
+        assert_eq!(cais.ok("ps -aq"), "");
+        cais.fails(125, "debug no-such-thing true").one_clear_error();
+        cais.assert_nothing_left();
     });
 }
