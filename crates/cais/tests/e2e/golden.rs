@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use cais_test::e2e;
+use cais_test::{Cais, e2e};
 use serde_json::Value;
 
 const RECORDED: &str = include_str!("golden/keys.txt");
+/// What podman has and docker has not, and whether we claim it.
+const OF_PODMAN: &str = include_str!("golden/podman.txt");
 
 /// Objects whose keys are the user's or the machine's own.
 const FREE: [&str; 12] = [
@@ -142,9 +144,12 @@ const DIFFERENCES: [(&str, &[&str], &[&str]); 8] = [
     ),
 ];
 
-fn recorded(section: &str) -> BTreeSet<String> {
-    let title = format!("[docker {section}]");
-    let lines = RECORDED.lines().skip_while(|line| *line != title).skip(1);
+fn recorded(engine: &str, command: &str) -> BTreeSet<String> {
+    section(RECORDED, &format!("[{engine} {command}]"))
+}
+
+fn section(text: &str, title: &str) -> BTreeSet<String> {
+    let lines = text.lines().skip_while(|line| *line != title).skip(1);
     lines.take_while(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
@@ -171,6 +176,45 @@ fn walk(value: &Value, before: &str, keys: &mut BTreeSet<String>) {
     }
 }
 
+/// Keys that we print.
+fn printed(cais: &Cais, command: &str) -> BTreeSet<String> {
+    let line = match command {
+        "ps" => "ps -a --format json",
+        "images" => "images --format json",
+        "volume ls" => "volume ls --format json",
+        "volume inspect" => "volume inspect v1",
+        "inspect" => "inspect c1",
+        "image inspect" => "image inspect busybox",
+        "version" => "version --format json",
+        _ => "info --format json",
+    };
+    let value: Value = serde_json::from_str(&cais.ok(line)).expect(line);
+    let mut keys = BTreeSet::new();
+    walk(value.get(0).unwrap_or(&value), "", &mut keys);
+    keys
+}
+
+#[test]
+fn of_podmans_keys_those_are_there_that_are_claimed() {
+    e2e(|cais| {
+        cais.ok("volume create v1");
+        cais.ok("run -d --name c1 --network none -v v1:/v busybox sleep 1000");
+        let mut wrong = String::new();
+        for (command, _, _) in DIFFERENCES {
+            let (docker, podman) = (recorded("docker", command), recorded("podman", command));
+            assert!(podman.len() > 5, "{command} is not recorded");
+            let ours = printed(cais, command);
+            let claim = |key: &String| format!("{} {key}", if ours.contains(key) { '+' } else { '-' });
+            let found: BTreeSet<String> = podman.difference(&docker).map(claim).collect();
+            let listed = section(OF_PODMAN, &format!("[{command}]"));
+            for key in found.symmetric_difference(&listed) {
+                wrong.push_str(&format!("{command}: {key}\n"));
+            }
+        }
+        assert!(wrong.is_empty(), "podman's keys that are not listed, or listed otherwise:\n{wrong}");
+    });
+}
+
 #[test]
 fn keys_are_dockers_but_for_what_is_listed() {
     e2e(|cais| {
@@ -178,20 +222,8 @@ fn keys_are_dockers_but_for_what_is_listed() {
         cais.ok("run -d --name c1 --network none -v v1:/v busybox sleep 1000");
         let mut wrong = String::new();
         for (command, lacking, added) in DIFFERENCES {
-            let line = match command {
-                "ps" => "ps -a --format json",
-                "images" => "images --format json",
-                "volume ls" => "volume ls --format json",
-                "volume inspect" => "volume inspect v1",
-                "inspect" => "inspect c1",
-                "image inspect" => "image inspect busybox",
-                "version" => "version --format json",
-                _ => "info --format json",
-            };
-            let value: Value = serde_json::from_str(&cais.ok(line)).expect(line);
-            let mut ours = BTreeSet::new();
-            walk(value.get(0).unwrap_or(&value), "", &mut ours);
-            let theirs = recorded(command);
+            let ours = printed(cais, command);
+            let theirs = recorded("docker", command);
             assert!(theirs.len() > 5, "{command} is not recorded");
             let only = |left: &BTreeSet<String>, right: &BTreeSet<String>| {
                 left.difference(right).cloned().collect::<Vec<_>>()
