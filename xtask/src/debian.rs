@@ -24,6 +24,9 @@ const NEEDED: &[(&str, &str, &str)] = &[
     ("xz", "xz-utils", "kernels whose modules are packed with it"),
     ("secilc", "secilc", "SELinux"),
     ("criu", "criu", "checkpoint and restore"),
+    ("zsh", "zsh", "completion in zsh"),
+    ("fish", "fish", "completion in fish"),
+    ("groff", "groff-base", "whether roff understands the manual pages"),
     #[cfg(target_arch = "x86_64")]
     ("qemu-system-x86_64", "qemu-system-x86", "everything in virtual machines: cgroup v2, AppArmor"),
 ];

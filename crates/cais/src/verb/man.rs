@@ -109,7 +109,12 @@ fn escaped(text: &str) -> String {
         .split('\n')
         .map(|line| if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() })
         .collect();
-    lines.join("\n")
+    // What is no ASCII has names: roff reads bytes.
+    let named = |character: char| match character.is_ascii() {
+        true => character.to_string(),
+        false => format!("\\[u{:04X}]", u32::from(character)),
+    };
+    lines.join("\n").chars().map(named).collect()
 }
 
 #[cfg(test)]
@@ -130,5 +135,6 @@ mod tests {
     #[test]
     fn escapes_what_roff_would_obey() {
         assert_eq!(escaped("a-b\\n\n.SH x\n'y"), "a\\-b\\en\n\\&.SH x\n\\&'y");
+        assert_eq!(escaped("a…"), "a\\[u2026]");
     }
 }
