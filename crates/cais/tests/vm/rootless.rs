@@ -25,6 +25,7 @@ pub(crate) const CHECKS: &[Check<Tester>] = &[
 
 /// Where systemd has delegated the group, the part of it that depends on that.
 pub(crate) const CHECKS_OF_SYSTEMD: &[Check<Tester>] = &[
+    ("a boot brings back what should run", boot),
     ("limits are in the user's group", limits),
     ("exec joins the group", exec),
     ("too much memory is 137 and told", out_of_memory),
@@ -197,6 +198,51 @@ fn undelegated(tester: &Tester) {
         .folder("/");
     let finished = plain.output().says("limits are not applied");
     assert_ne!(finished.stdout_text(), "67108864");
+}
+
+/// The user's own manager, as `systemctl --user` is called.
+fn manager(line: &str) -> Invocation {
+    as_tester(Path::new("systemctl")).args("--user").args(line)
+}
+
+fn boot(tester: &Tester) {
+    tester.ok("run -d --name stays --restart always --network none busybox sleep 1000");
+    tester.ok("run -d --name once --network none busybox sleep 1000");
+    let unit = format!("{TESTER_HOME}/.config/systemd/user/cais-boot.service");
+    tester.cmd("boot status").output().code(1).prints(&format!("disabled {unit}"));
+    let lingers = Path::new("/var/lib/systemd/linger/tester");
+    fs::remove_file(lingers).unwrap();
+    tester.cmd("boot enable").output().code(0).says("loginctl enable-linger tester");
+    fs::write(lingers, "").unwrap();
+    let status = tester.cmd("boot status").output().code(0);
+    assert!(status.stderr_text().is_empty() && status.stdout_text().contains(&unit), "{status}");
+    manager("daemon-reload").ok();
+    assert_eq!(manager("is-enabled cais-boot.service").ok(), "enabled");
+    // The machine goes down: nothing of a run is left but what is on the disk.
+    for name in ["stays", "once"] {
+        let shim = tester.ok(&format!("inspect --format {{{{.State.Pid}}}} {name}"));
+        let stat = fs::read_to_string(format!("/proc/{shim}/stat")).unwrap();
+        let parent = stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().to_owned();
+        for pid in [parent, shim] {
+            let _ = Invocation::new("kill", "-9").arg(pid).output();
+        }
+    }
+    fs::remove_dir_all(format!("{TESTER_RUNTIME}/cais")).unwrap();
+    // What the manager does when it comes up without anybody's login; it was told to do so by the unit's own link.
+    let wanted = manager("list-dependencies --plain default.target").ok();
+    assert!(wanted.contains("cais-boot.service"), "{wanted}");
+    Invocation::new("systemctl", "restart").arg(format!("user@{TESTER_ID}.service")).ok();
+    let state = || manager("is-active cais-boot.service").output().stdout_text();
+    cais_test::wait_until("the unit has run", || ["active", "failed"].contains(&state().trim()));
+    assert_eq!(state().trim(), "active", "{}", manager("status cais-boot.service").output());
+    assert_eq!(tester.ok("ps --format {{.Names}}"), "stays");
+    let group = tester.group("stays");
+    assert!(group.starts_with(tester.cgroup), "{}", group.display());
+    tester.ok("exec stays true");
+    tester.ok("rm -f stays once");
+    tester.ok("boot disable");
+    manager("daemon-reload").ok();
+    assert!(!Path::new(&unit).exists());
 }
 
 fn nothing_left(tester: &Tester) {
