@@ -249,6 +249,12 @@ fn debug_joins(cais: &Cais, ranges: bool) {
     let (first, second) = output.split_once('\n').expect("two lines");
     assert_eq!(first, second);
     assert!(sailor.ok("why d1").starts_with("d1: running"));
+    sailor.ok("stop -t 0 d1");
+    for name in ["d1", "busybox"] {
+        let seen =
+            sailor.cmd("debug").arg(name).args("sh -c 'cat /container/etc/hostname-of-image; id -u'").ok();
+        assert_eq!(seen, "image\n0", "{name}, which does not run");
+    }
     sailor.ok("rm -f d1");
 }
 
