@@ -258,8 +258,10 @@ fn argument(spec: &'static Spec, position: usize, world: &World<'_>) -> Completi
     let Some(word) = usage.get(position).or(repeated) else { return Completion::default() };
     let is = |what: &str| word.contains(what);
     let container = match spec.name().rsplit(' ').next().unwrap_or_default() {
-        "stop" | "kill" | "exec" | "attach" | "pause" | "top" | "port" | "stats" => Kind::Running,
-        "start" => Kind::Stopped,
+        "stop" | "kill" | "exec" | "attach" | "pause" | "top" | "port" | "stats" | "checkpoint" => {
+            Kind::Running
+        }
+        "start" | "restore" => Kind::Stopped,
         _ => Kind::Container,
     };
     let kinds: &[Kind] = match () {

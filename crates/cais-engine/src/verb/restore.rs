@@ -60,11 +60,12 @@ impl Engine {
     pub fn restore(&self, name: &str, request: &RestoreRequest) -> Result<Restored> {
         let id = self.store.resolve_container(name)?;
         let program = self.criu_program("restore")?;
-        if self.store.is_running(&id)? && self.store.read_exit(&id)?.is_none() {
+        let record = self.store.load_container(&id)?;
+        let runs = self.store.is_running(&id)? && self.store.read_exit(&id)?.is_none();
+        if runs || self.is_restarting(&record)? {
             let message = format!("cannot restore container {name}: it runs");
             return Err(Error::new(ErrorKind::Conflict, message).hint("stop it first"));
         }
-        let record = self.store.load_container(&id)?;
         let place =
             self.checkpoint_place(&id, request.directory.as_deref(), request.checkpoint.as_deref())?;
         let Some(checkpoint) = place.read()? else {
