@@ -48,6 +48,11 @@ fn version_2_with_criu() {
 }
 
 #[test]
+fn version_2_with_criu_elsewhere() {
+    in_guest(&Profile::default(), |cais| batch(cais, checkpoint::MORE_CHECKS));
+}
+
+#[test]
 fn version_2_as_an_ordinary_user() {
     in_guest(&Profile::default(), |cais| {
         let tester = rootless::Tester::new(cais, TESTER_CGROUP);
