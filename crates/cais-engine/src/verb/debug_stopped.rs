@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use cais_plan::Setup;
-use cais_runtime::launch::{MountPlan, Network};
+use cais_runtime::launch::{MountPlan, Namespace};
 use cais_runtime::plan;
 
 use crate::attach::{AfterExec, AttachStream, broken};
@@ -67,12 +67,14 @@ impl Engine {
         launch.mounts.push(MountPlan::Bind {
             source: place.join("root"),
             target: format!("/{CONTAINER}"),
+            subpath: None,
+            writable_beneath: false,
             directory: true,
             read_only: false,
             recursive: true,
             propagation: MS_PRIVATE,
         });
-        launch.network = Network::Own;
+        launch.namespaces.network = Namespace::Own;
         launch.hostname.clone_from(&record.hostname);
         launch.read_only = true;
         let planned = plan::container(&launch)
