@@ -131,13 +131,12 @@ fn texts(project: &Path) -> Result<Vec<Text>> {
         for entry in entries {
             let entry = entry?;
             let path = folder.join(entry.file_name());
+            // `.git` is a file in a linked worktree.
+            if [".git", "target"].iter().any(|name| entry.file_name() == *name) {
+                continue;
+            }
             if entry.file_type()?.is_dir() {
-                if ![".git", "target"]
-                    .iter()
-                    .any(|name| path.file_name().is_some_and(|folder| folder == *name))
-                {
-                    folders.push(path);
-                }
+                folders.push(path);
             } else if let Ok(content) = fs::read_to_string(entry.path()) {
                 texts.push(Text { path: path.to_string_lossy().into_owned(), content });
             }

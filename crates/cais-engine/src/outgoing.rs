@@ -119,17 +119,10 @@ impl Engine {
         }
         let compression = compression.unwrap_or(Compression::Gzip);
         let kind = media_type::layer(announced(compression), false);
-        let workers = std::thread::available_parallelism().map_or(1, usize::from);
         progress.layer(&named.digest, LayerEvent::Packing);
         ingest.pack_layer(diff_id, kind, |output| {
-            pack(
-                output,
-                compression,
-                workers,
-                |error| unreadable(&meta, error),
-                |tar| self.write_tar(&meta, tar),
-            )
-            .map(drop)
+            pack(output, compression, |error| unreadable(&meta, error), |tar| self.write_tar(&meta, tar))
+                .map(drop)
         })
     }
 

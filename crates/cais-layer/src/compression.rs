@@ -1,14 +1,12 @@
-//! Undoes the compression of a layer, which is told by its first bytes and never by its media type; and compresses other
-//! archives.
+//! Undoes the compression of a layer, which is told by its first bytes and never by its media type.
 //!
 //! RFC 1952 (gzip, several members), RFC 8878 (zstd, several and skippable frames). A window above 128 MiB is
 //! refused; how much comes out is bounded by the reader of the tar.
 
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Cursor, Read, Write};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 
 use flate2::bufread::GzDecoder;
-use flate2::write::GzEncoder;
 
 use crate::error::LayerError;
 
@@ -209,59 +207,6 @@ impl<R: Read> BufRead for Watched<R> {
     }
 }
 
-/// A writer that compresses what is written to it.
-pub struct Encoder<W: Write>(EncoderState<W>);
-
-enum EncoderState<W: Write> {
-    Plain(W),
-    Gzip(GzEncoder<W>),
-    Zstd(zstd::stream::write::Encoder<'static, W>),
-}
-
-impl<W: Write> Encoder<W> {
-    /// Begins with the first byte that is written.
-    ///
-    /// # Errors
-    /// When there is no memory for it.
-    pub fn new(out: W, compression: Compression) -> io::Result<Encoder<W>> {
-        Ok(Encoder(match compression {
-            Compression::None => EncoderState::Plain(out),
-            Compression::Gzip => EncoderState::Gzip(GzEncoder::new(out, flate2::Compression::default())),
-            Compression::Zstd => EncoderState::Zstd(zstd::stream::write::Encoder::new(out, 0)?),
-        }))
-    }
-
-    /// Writes what is left and gives the output back.
-    ///
-    /// # Errors
-    /// When the output takes no more.
-    pub fn finish(self) -> io::Result<W> {
-        match self.0 {
-            EncoderState::Plain(mut out) => out.flush().map(|()| out),
-            EncoderState::Gzip(encoder) => encoder.finish(),
-            EncoderState::Zstd(encoder) => encoder.finish(),
-        }
-    }
-}
-
-impl<W: Write> Write for Encoder<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match &mut self.0 {
-            EncoderState::Plain(out) => out.write(bytes),
-            EncoderState::Gzip(encoder) => encoder.write(bytes),
-            EncoderState::Zstd(encoder) => encoder.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match &mut self.0 {
-            EncoderState::Plain(out) => out.flush(),
-            EncoderState::Gzip(encoder) => encoder.flush(),
-            EncoderState::Zstd(encoder) => encoder.flush(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,21 +301,5 @@ mod tests {
             panic!("xz must be refused");
         };
         assert_eq!(name, "xz");
-    }
-
-    #[test]
-    fn what_is_compressed_is_read_again() {
-        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
-            let mut encoder = Encoder::new(Vec::new(), compression).unwrap();
-            encoder.write_all(&b"sixteen bytes... ".repeat(1000)).unwrap();
-            encoder.flush().unwrap();
-            let bytes = encoder.finish().unwrap();
-            assert_eq!(bytes.len() < 17_000, compression != Compression::None);
-            let mut decoder = Decoder::new(&bytes[..]).unwrap();
-            assert_eq!(decoder.compression(), compression);
-            let mut text = Vec::new();
-            decoder.read_to_end(&mut text).unwrap();
-            assert_eq!(text, b"sixteen bytes... ".repeat(1000));
-        }
     }
 }

@@ -33,7 +33,7 @@ mod unpack;
 mod walk;
 
 pub use changes::{Change, ChangeKind, changes};
-pub use compression::{Compression, Decoder, Encoder};
+pub use compression::{Compression, Decoder};
 pub use error::{EntryName, Fault, LayerError, LinkFault};
 pub use limits::{Limit, Limits};
 pub use pack::pack;

@@ -30,7 +30,17 @@ const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 pub fn pack<W: Write, T, E>(
     output: W,
     compression: Compression,
+    failed: impl FnOnce(io::Error) -> E,
+    fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
+) -> Result<(T, W), E> {
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    pack_by(workers, output, compression, failed, fill)
+}
+
+fn pack_by<W: Write, T, E>(
     workers: usize,
+    output: W,
+    compression: Compression,
     failed: impl FnOnce(io::Error) -> E,
     fill: impl FnOnce(&mut dyn Write) -> Result<T, E>,
 ) -> Result<(T, W), E> {
@@ -215,7 +225,7 @@ mod tests {
 
     fn packed(bytes: &[u8], compression: Compression, workers: usize) -> Vec<u8> {
         let fill = |out: &mut dyn Write| bytes.chunks(100_003).try_for_each(|chunk| out.write_all(chunk));
-        pack(Vec::new(), compression, workers, identity::<io::Error>, fill).unwrap().1
+        pack_by(workers, Vec::new(), compression, identity::<io::Error>, fill).unwrap().1
     }
 
     #[test]
@@ -287,11 +297,11 @@ mod tests {
         let text = text(20 << 20);
         for room in [0, 5, 100_000] {
             let fill = |out: &mut dyn Write| out.write_all(&text);
-            let result = pack(Full(room), Compression::Gzip, 2, identity::<io::Error>, fill);
+            let result = pack(Full(room), Compression::Gzip, identity::<io::Error>, fill);
             assert_eq!(result.map(|_| ()).unwrap_err().kind(), io::ErrorKind::StorageFull);
         }
         let failed: Result<((), _), io::Error> =
-            pack(Vec::new(), Compression::Zstd, 2, identity, |_| Err(io::ErrorKind::NotFound.into()));
+            pack(Vec::new(), Compression::Zstd, identity, |_| Err(io::ErrorKind::NotFound.into()));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

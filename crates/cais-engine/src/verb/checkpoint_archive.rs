@@ -17,7 +17,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use cais_layer::{Compression, Encoder, Ground, TarWriter, unpack};
+use cais_layer::{Compression, Ground, TarWriter, pack, unpack};
 use cais_oci::{Digest, Reference};
 use cais_store::{CheckpointPlace, ImageRecord, Ingest};
 use rustix::fs::{Mode, OFlags};
@@ -80,9 +80,8 @@ impl Engine {
             }
         }
         let compression = request.compression.unwrap_or(Compression::Zstd);
-        let mut encoder = Encoder::new(out, compression).map_err(failed)?;
-        archive_tree(open_directory(&draft)?.as_fd(), &mut encoder)?;
-        encoder.finish().map(drop).map_err(failed)
+        let draft = open_directory(&draft)?;
+        pack(out, compression, failed, |out| archive_tree(draft.as_fd(), out)).map(drop)
     }
 
     /// What a container has changed, places of mounts included: CRIU mounts where they are.

@@ -257,7 +257,7 @@ pub(super) fn place_archive(
 }
 
 /// The archive of a whole tree: a root with nothing mounted in it.
-pub(super) fn archive_tree(root: BorrowedFd<'_>, out: &mut (dyn Write + Send)) -> Result<()> {
+pub(super) fn archive_tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
     let mut writer = TarWriter::new(out);
     walk(root, c".", b"", WalkOptions::default(), &mut |object: Object| {
         writer.append(&object.entry, object.content.as_ref()).map_err(Stop::Output)

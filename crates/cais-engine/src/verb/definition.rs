@@ -134,7 +134,12 @@ const KNOWN: [&str; 46] = [
 ];
 
 /// Fields that only `run` has words for.
-const OF_RUN: [&str; 12] = [
+const OF_RUN: [&str; 17] = [
+    "run_limit_secs",
+    "remove_image",
+    "hosts_base",
+    "requires",
+    "pod",
     "namespaces",
     "annotations",
     "ignore_image_env",

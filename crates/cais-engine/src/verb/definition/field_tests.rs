@@ -35,7 +35,8 @@ fn samples() -> Value {
         "add_hosts": [["a", "1.1.1.1"]], "stop_signal": "INT", "stop_timeout_secs": 3, "init": true, "log": "k8s-file",
         "log_options": {"max_files": 2, "given": {"max-file": "2"}}, "auto_remove": true, "restart": "always",
         "health": {"check": {"Test": ["CMD", "true"]}}, "platform": "linux/arm64", "pull": "always", "cidfile": "/c",
-        "detach": true, "namespaces": {"host_pid": true}, "annotations": {"a": "b"}, "ignore_image_env": true,
+        "detach": true, "namespaces": {"pid": "host"}, "run_limit_secs": 5, "remove_image": true, "hosts_base": "image",
+        "requires": ["x"], "pod": "p", "annotations": {"a": "b"}, "ignore_image_env": true,
         "env_merge": ["A=$B"], "image_volumes": "tmpfs", "volumes_from": ["x"], "no_hosts": true, "no_hostname": true,
         "umask": 63, "personality": 8, "pidfile": "/p", "mac_address": "02:00:00:00:00:01"
     }"#;
@@ -56,7 +57,7 @@ fn parts() -> Value {
             "device_limits": [{"kind": "read-bps", "path": "/dev/sda", "value": 1}], "cpu_rt_period_us": 1,
             "cpu_rt_runtime_us": 1, "unified": {"memory.high": "1"},
         },
-        "namespaces": {"host_pid": true, "ipc": "host", "host_uts": true, "host_cgroup": true},
+        "namespaces": {"pid": "host", "ipc": "host", "uts": {"container": "x"}, "host_cgroup": true},
     })
 }
 
