@@ -13,15 +13,9 @@ words! {
 /// One request to the kernel by the container's first process.
 enum Step {
     /// Moves itself into a cgroup: writes `0` to the open `tasks` or `cgroup.procs` file.
-    1 JoinCgroup {
-        /// The open file.
-        fd: i32,
-    }
+    1 JoinCgroup { /** The open file. */ fd: i32, }
     /// unshare(2).
-    2 Unshare {
-        /// `CLONE_NEW*`.
-        flags: u64,
-    }
+    2 Unshare { /** `CLONE_NEW*`. */ flags: u64, }
     /// setns(2) by namespace or pid descriptor.
     3 SetNs {
         /// The namespace.
@@ -124,32 +118,17 @@ enum Step {
         gid: u32,
     }
     /// Hides a path beneath /dev/null or an empty read-only tmpfs; missing ones are ignored.
-    14 Mask {
-        /// Path in the container.
-        path: Str<'a>,
-    }
+    14 Mask { /** Path in the container. */ path: Str<'a>, }
     /// Makes a path read-only; missing ones are ignored.
-    15 ReadOnlyPath {
-        /// Path in the container.
-        path: Str<'a>,
-    }
+    15 ReadOnlyPath { /** Path in the container. */ path: Str<'a>, }
     /// Changes attributes of the root mount.
-    16 RootAttributes {
-        /// `MOUNT_ATTR_*` set.
-        set: u64,
-    }
+    16 RootAttributes { /** `MOUNT_ATTR_*` set. */ set: u64, }
     /// pivot_root(2) and detaching the old root.
     17 Pivot {}
     /// sethostname(2).
-    18 Hostname {
-        /// The name.
-        name: Str<'a>,
-    }
+    18 Hostname { /** The name. */ name: Str<'a>, }
     /// setdomainname(2).
-    19 Domainname {
-        /// The name.
-        name: Str<'a>,
-    }
+    19 Domainname { /** The name. */ name: Str<'a>, }
     /// Writes a file inside the container's root that must exist (sysctl).
     20 WriteFile {
         /// Path in the container.
@@ -169,10 +148,7 @@ enum Step {
         hard: u64,
     }
     /// New session, terminal or pipes become descriptors 0, 1, 2.
-    22 Stdio {
-        /// Also show the terminal as /dev/console.
-        console: bool,
-    }
+    22 Stdio { /** Also show the terminal as /dev/console. */ console: bool, }
     /// Finds user, groups and home in the container's /etc/passwd and /etc/group.
     23 User {
         /// `user[:group]`, empty = 0.
@@ -190,15 +166,9 @@ enum Step {
         create: bool,
     }
     /// Drops capabilities from the bounding set.
-    25 Bounding {
-        /// What stays.
-        keep: u64,
-    }
+    25 Bounding { /** What stays. */ keep: u64, }
     /// Becomes the user found by `User`, keeping capabilities.
-    26 SwitchUser {
-        /// Supplementary groups can be set (not with a single id).
-        groups: bool,
-    }
+    26 SwitchUser { /** Supplementary groups can be set (not with a single id). */ groups: bool, }
     /// capset(2) and the ambient set.
     27 Capabilities {
         /// Effective.
@@ -242,10 +212,7 @@ enum Step {
         label: Str<'a>,
     }
     /// Tells the runtime that a point is reached and waits for its go; what comes with the go is kept for hooks.
-    37 Sync {
-        /// Which point, [`crate::wire::sync`].
-        word: u32,
-    }
+    37 Sync { /** Which point, [`crate::wire::sync`]. */ word: u32, }
     /// Runs a program with the kept text on its standard input and waits for it. What it says is told when it fails.
     /// Its working directory is the container's root as long as that is not entered.
     38 Hook {
@@ -267,10 +234,7 @@ enum Step {
     /// Closes everything but the listener and waits for the start: from here on the starter's connection is told.
     39 WaitStart {}
     /// Looks for the command as the user that it will run as; `Exec` then takes what was found.
-    40 FindExecutable {
-        /// Absolute paths, or paths relative to the working directory.
-        paths: Strings<'a>,
-    }
+    40 FindExecutable { /** Absolute paths, or paths relative to the working directory. */ paths: Strings<'a>, }
     /// Sets the identity that `SwitchUser` becomes, by numbers.
     41 Ids {
         /// User.
@@ -283,17 +247,11 @@ enum Step {
         home: bool,
     }
     /// The command's and the following hooks' umask; without it they have the caller's. Until then it is 0.
-    42 Umask {
-        /// Permissions taken away.
-        mode: u32,
-    }
+    42 Umask { /** Permissions taken away. */ mode: u32, }
     /// setsid(2).
     43 NewSession {}
     /// Propagation of the mount that is `/` at this moment.
-    44 Propagate {
-        /// `MS_*`, with `MS_REC`.
-        flags: u64,
-    }
+    44 Propagate { /** `MS_*`, with `MS_REC`. */ flags: u64, }
     /// Mounts a new file system, with everything that the runtime specification can say of one. A tmpfs without
     /// `mode=` takes the mode of a directory that it covers.
     45 Filesystem {
@@ -361,20 +319,11 @@ enum Step {
         optional: bool,
     }
     /// personality(2).
-    50 Personality {
-        /// `PER_*` and flags.
-        persona: u64,
-    }
+    50 Personality { /** `PER_*` and flags. */ persona: u64, }
     /// sched_setattr(2).
-    51 Scheduler {
-        /// `struct sched_attr`.
-        attributes: Bytes<'a>,
-    }
+    51 Scheduler { /** `struct sched_attr`. */ attributes: Bytes<'a>, }
     /// ioprio_set(2) on itself.
-    52 IoPriority {
-        /// Class and level, as the call wants them.
-        value: u32,
-    }
+    52 IoPriority { /** Class and level, as the call wants them. */ value: u32, }
     /// sched_setaffinity(2).
     53 Affinity {
         /// Bit mask of CPUs, an array of u64; empty = all that the control group allows, as far as may be.
@@ -388,10 +337,7 @@ enum Step {
         nodes: Bytes<'a>,
     }
     /// Joins a new session keyring.
-    55 Keyring {
-        /// Its name.
-        name: Str<'a>,
-    }
+    55 Keyring { /** Its name. */ name: Str<'a>, }
     /// Begins a Landlock ruleset.
     56 Landlock {
         /// `LANDLOCK_ACCESS_FS_*` that are handled.
@@ -465,10 +411,7 @@ enum Step {
         recursive: bool,
     }
     /// Takes a directory as the root without mounting anything, for a container without a mount namespace.
-    66 OpenRoot {
-        /// The directory.
-        path: Str<'a>,
-    }
+    66 OpenRoot { /** The directory. */ path: Str<'a>, }
     /// chroot(2) into the root, for a container without a mount namespace.
     67 Chroot {}
     /// Changes options of the file system that is mounted on a target; what is not named stays.
@@ -497,9 +440,6 @@ enum Step {
         slot: u32,
     }
     /// Leaves a descriptor open for the command, at the first number from 3 on that it does not have yet.
-    74 Keep {
-        /// The descriptor.
-        fd: i32,
-    }
+    74 Keep { /** The descriptor. */ fd: i32, }
 }
 }
