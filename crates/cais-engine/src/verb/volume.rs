@@ -38,7 +38,7 @@ impl Engine {
     /// One volume by name.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`].
+    /// [`crate::ErrorKind::NotFound`].
     pub fn volume(&self, name: &str) -> Result<VolumeView> {
         Ok(self.volume_view(self.store.load_volume(name)?))
     }
@@ -46,7 +46,7 @@ impl Engine {
     /// Removes a volume that no container mounts; with `force` a missing one is no error.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`], [`ErrorKind::Conflict`] when a container mounts it.
+    /// [`crate::ErrorKind::NotFound`], [`crate::ErrorKind::Conflict`] when a container mounts it.
     pub fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
         if self.store.load_volume(name).is_ok_and(|volume| !volume.options.is_empty())
             && self.store.containers_using_volume(name)?.is_empty()

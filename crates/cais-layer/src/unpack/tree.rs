@@ -89,7 +89,7 @@ impl<'a> Tree<'a> {
         &self.inherited
     }
 
-    /// Opens the directory `dir` for the entry `path`, see [`Target::open_through`].
+    /// Opens the directory `dir` for the entry `path`, see `open_through` of the target.
     pub(super) fn open_dir_through(
         &mut self,
         path: &[u8],

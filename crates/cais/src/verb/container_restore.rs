@@ -64,7 +64,7 @@ struct RestoreArgs {
     /// Print what CRIU has counted, as JSON.
     #[arg(long)]
     print_stats: bool,
-    /// Publish these ports instead ([[IP:]HOST:]CONTAINER[/PROTOCOL]).
+    /// Publish these ports instead, written as for run -p.
     #[arg(short, long, value_name = "PORTS", requires = "import")]
     publish: Vec<String>,
     /// Restore established TCP connections, too.
