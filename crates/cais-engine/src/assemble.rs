@@ -47,7 +47,9 @@ pub(crate) fn assemble(
         namespaces,
         cgroup,
         mounts,
-        nodes: nodes(record, rootless)?,
+        mapped_binds: Vec::new(),
+        appended: Vec::new(),
+        nodes: nodes(record, rootless || record.user_maps.is_some())?,
         shm_size_bytes: ipc.has_own_shm().then(|| request.shm_size_bytes.unwrap_or(SHM_BYTES)),
         tty: request.tty,
         masked,
@@ -56,6 +58,8 @@ pub(crate) fn assemble(
         sysctls: sysctls(record, rootless),
         oom_score_adj: request.resources.oom_score_adj.map(|asked| oom_score(asked, warnings)),
         rootless,
+        users: None,
+        foreign_network: false,
         tty_group: !engine.config.single_id,
         process: process(engine, record, warnings)?,
         failing_step: engine.config.failing_step,
@@ -129,7 +133,7 @@ pub(crate) fn process(
         umask: Some(request.umask.unwrap_or(UMASK)),
         personality: request.personality,
         init: request.init,
-        set_groups: !engine.config.single_id,
+        set_groups: !engine.config.single_id && !request.users.keep_groups,
     })
 }
 
@@ -142,6 +146,9 @@ pub(crate) fn environment(engine: &Engine, record: &ContainerRecord, tty: bool) 
         }
     };
     add("HOSTNAME", &record.hostname);
+    for (key, value) in crate::systemd::variables(record) {
+        add(key, &value);
+    }
     if tty {
         add("TERM", "xterm");
     }
@@ -155,7 +162,10 @@ pub(crate) fn environment(engine: &Engine, record: &ContainerRecord, tty: bool) 
 pub(crate) fn capabilities(record: &ContainerRecord, warnings: &mut Vec<String>) -> Result<Capabilities> {
     let request = &record.request;
     let failed = |e| Error::caused(ErrorKind::Invalid, "capabilities", e);
-    let available = capability::current_bounding().map_err(failed)?;
+    let available = match record.user_maps {
+        Some(_) => CapSet::ALL,
+        None => capability::current_bounding().map_err(failed)?,
+    };
     let resolved = capability::resolve(&request.cap_add, &request.cap_drop, request.privileged, available)
         .map_err(failed)?;
     for missing in &resolved.missing {
@@ -283,7 +293,12 @@ fn sysctls(record: &ContainerRecord, rootless: bool) -> Vec<(String, String)> {
     let own = !matches!(record.network, NetworkRequest::Host | NetworkRequest::Container(_));
     if own && !rootless {
         all.push(("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned()));
-        all.push(("net.ipv4.ping_group_range".to_owned(), "0 2147483647".to_owned()));
+        // Groups that exist in the container; the kernel takes no others.
+        let gids = record.user_maps.as_ref().map(|maps| &maps.gids[..]).unwrap_or_default();
+        let first = gids.iter().map(|map| map.container_id).min().unwrap_or(0);
+        let last = gids.iter().map(|map| map.container_id + (map.size - 1)).max().unwrap_or(i32::MAX as u32);
+        let last = last.min(i32::MAX as u32);
+        all.push(("net.ipv4.ping_group_range".to_owned(), format!("{first} {last}")));
     }
     for (key, value) in &record.request.sysctls {
         all.retain(|(k, _)| k != key);

@@ -20,8 +20,17 @@ use rustix::io::Errno;
 use crate::overlay::merged;
 use crate::{Engine, Error, ErrorKind};
 
+/// Whose a copy is, by user and group of the original; `None` where there is no such id.
+pub(crate) type Owner<'a> = &'a dyn Fn(u32, u32) -> Option<(u32, u32)>;
+
 /// Copies the directory `path` of the image into `volume`; an image without it, or with a file there, copies nothing.
-pub(crate) fn copy_up(engine: &Engine, image: &ImageRecord, path: &str, volume: &Path) -> crate::Result<()> {
+pub(crate) fn copy_up(
+    engine: &Engine,
+    image: &ImageRecord,
+    path: &str,
+    volume: &Path,
+    owner: Owner<'_>,
+) -> crate::Result<()> {
     let failed = |e: io::Error| {
         let message = format!("copy {path} of the image into the volume at {}", volume.display());
         Error::caused(ErrorKind::System, message, e)
@@ -40,25 +49,32 @@ pub(crate) fn copy_up(engine: &Engine, image: &ImageRecord, path: &str, volume: 
         Err(error) => return Err(failed(error.into())),
     };
     let target = rustix::fs::open(volume, flags, Mode::empty()).map_err(|e| failed(e.into()))?;
-    copy_directory(&source, &target).map_err(failed)
+    copy_directory(&source, &target, owner).map_err(failed)
 }
 
-fn copy_directory(source: &OwnedFd, target: &OwnedFd) -> io::Result<()> {
+/// Copies all that is in a directory, and what the directory itself is like.
+pub(crate) fn copy_directory(source: &OwnedFd, target: &OwnedFd, owner: Owner<'_>) -> io::Result<()> {
     for entry in Dir::read_from(source)? {
         let entry = entry?;
         let name = entry.file_name();
         if name != c"." && name != c".." {
-            copy_entry(source.as_fd(), target.as_fd(), name)?;
+            copy_entry(source.as_fd(), target.as_fd(), name, owner)?;
         }
     }
     let stat = rustix::fs::fstat(source)?;
     copy_xattrs(source, target)?;
-    rustix::fs::fchown(target, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+    let (uid, gid) = owner_of(&stat, owner)?;
+    rustix::fs::fchown(target, Some(uid), Some(gid))?;
     rustix::fs::fchmod(target, Mode::from_raw_mode(stat.st_mode as RawMode & 0o7777))?;
     Ok(rustix::fs::futimens(target, &times(&stat))?)
 }
 
-fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr) -> io::Result<()> {
+fn copy_entry(
+    source: BorrowedFd<'_>,
+    target: BorrowedFd<'_>,
+    name: &CStr,
+    owner: Owner<'_>,
+) -> io::Result<()> {
     let stat = rustix::fs::statat(source, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let mode = Mode::from_raw_mode(stat.st_mode as RawMode & 0o7777);
     let read = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -67,7 +83,7 @@ fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr) -> io
             rustix::fs::mkdirat(target, name, Mode::RWXU)?;
             let from = rustix::fs::openat(source, name, read | OFlags::DIRECTORY, Mode::empty())?;
             let to = rustix::fs::openat(target, name, read | OFlags::DIRECTORY, Mode::empty())?;
-            return copy_directory(&from, &to);
+            return copy_directory(&from, &to, owner);
         }
         FileType::RegularFile => {
             let from = rustix::fs::openat(source, name, read, Mode::empty())?;
@@ -76,7 +92,8 @@ fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr) -> io
             copy_xattrs(&from, &to)?;
             let (mut from, mut to) = (File::from(from), File::from(to));
             io::copy(&mut from, &mut to)?;
-            rustix::fs::fchown(&to, Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)))?;
+            let (uid, gid) = owner_of(&stat, owner)?;
+            rustix::fs::fchown(&to, Some(uid), Some(gid))?;
             rustix::fs::fchmod(&to, mode)?;
             return Ok(rustix::fs::futimens(&to, &times(&stat))?);
         }
@@ -90,9 +107,17 @@ fn copy_entry(source: BorrowedFd<'_>, target: BorrowedFd<'_>, name: &CStr) -> io
             other => other?,
         },
     }
-    let owner = (Some(Uid::from_raw(stat.st_uid)), Some(Gid::from_raw(stat.st_gid)));
-    rustix::fs::chownat(target, name, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW)?;
+    let (uid, gid) = owner_of(&stat, owner)?;
+    rustix::fs::chownat(target, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(rustix::fs::utimensat(target, name, &times(&stat), AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+fn owner_of(stat: &Stat, owner: Owner<'_>) -> io::Result<(Uid, Gid)> {
+    let (uid, gid) = owner(stat.st_uid, stat.st_gid).ok_or_else(|| {
+        let text = format!("owner {}:{} has no id outside of the container", stat.st_uid, stat.st_gid);
+        io::Error::new(io::ErrorKind::InvalidData, text)
+    })?;
+    Ok((Uid::from_raw(uid), Gid::from_raw(gid)))
 }
 
 fn times(stat: &Stat) -> Timestamps {

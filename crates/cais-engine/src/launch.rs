@@ -23,6 +23,7 @@ use crate::network::{self, PortHolders, reserve_ports};
 use crate::restoration::Restoration;
 use crate::sharing::Joined;
 use crate::shim::{ShimFds, first_word};
+use crate::userns::Users;
 use crate::verb::exec::NEWPID;
 use crate::{ContainerRecord, Engine, Error, ErrorKind, NetworkRequest, Result, RunFacts};
 
@@ -54,6 +55,7 @@ struct Parts {
     netns: Option<OwnedFd>,
     joined: Joined,
     group: Option<Group>,
+    users: Users,
 }
 
 impl Engine {
@@ -118,7 +120,9 @@ impl Engine {
         if record.health.is_some() {
             self.store.reset_health(&record.id, &facts.started)?;
         }
-        let make_network = || self.network_namespace(record, bridge.as_ref(), &facts, from);
+        let mut users = self.user_namespaces(record)?;
+        let netns = users.network.take();
+        let make_network = || self.network_namespace(record, bridge.as_ref(), &facts, (from, netns));
         let (netns, prepared) = if matches!(record.network, NetworkRequest::Bridge | NetworkRequest::Pasta) {
             // The network is made on another thread while this one prepares the rest: they meet at the plan.
             std::thread::scope(|scope| {
@@ -142,6 +146,7 @@ impl Engine {
             netns: netns?,
             joined,
             group,
+            users,
         };
         let (shim_pid, planned) = self.spawn_shim(record, taking, from, &parts, &mut warnings)?;
         drop(parts);
@@ -208,12 +213,14 @@ impl Engine {
         record: &ContainerRecord,
         bridge: Option<&BridgeConfig>,
         facts: &RunFacts,
-        from: Option<&Restoration>,
+        (from, netns): (Option<&Restoration>, Option<OwnedFd>),
     ) -> Result<Option<OwnedFd>> {
         match (&record.network, bridge) {
             (NetworkRequest::None, _) if from.is_some() => network::lonely_namespace().map(Some),
-            (NetworkRequest::Bridge, Some(bridge)) => Ok(Some(self.attach_network(bridge, facts)?.netns)),
-            (NetworkRequest::Pasta, _) => self.pasta_network(&record.id, facts).map(Some),
+            (NetworkRequest::Bridge, Some(bridge)) => {
+                Ok(Some(self.attach_network(bridge, facts, netns)?.netns))
+            }
+            (NetworkRequest::Pasta, _) => self.pasta_network(&record.id, facts, netns).map(Some),
             _ => Ok(None),
         }
     }
@@ -235,7 +242,8 @@ impl Engine {
                     .map_err(|e| Error::caused(ErrorKind::System, format!("remove {}", work.display()), e))?;
             }
             for (path, mode) in [(paths.container_upper(&record.id), 0o755), (work, 0o700)] {
-                match DirBuilder::new().mode(mode).create(&path) {
+                let made = DirBuilder::new().mode(mode).create(&path);
+                match made.and_then(|()| self.give_to_root(record, &path)) {
                     Err(e) if e.kind() != std::io::ErrorKind::AlreadyExists => {
                         return Err(Error::caused(
                             ErrorKind::System,
@@ -249,6 +257,8 @@ impl Engine {
         }
         self.prepare_own_uppers(record)?;
         self.mount_volumes(record)?;
+        self.shift_layers(record)?;
+        self.change_owners(record)?;
         self.write_name_files(record, facts, warnings)?;
         match from {
             Some(_) => Group::create(self, &while_restoring(record), warnings),
@@ -298,8 +308,15 @@ impl Engine {
         for holder in &parts.holders {
             fds.add(holder.as_fd());
         }
-        let cgroup = group.map(|g| g.view(join)).unwrap_or_default();
-        let launch = assemble(self, record, namespaces, joined.shm, cgroup, warnings)?;
+        let mut cgroup = group.map(|g| g.view(join)).unwrap_or_default();
+        cgroup.writable = record.runs_systemd();
+        if cgroup.writable && !cgroup.unified {
+            warnings.push("systemd in a container needs cgroup v2: here it cannot make groups".to_owned());
+        }
+        let mut launch = assemble(self, record, namespaces, joined.shm, cgroup, warnings)?;
+        let netns = parts.netns.as_ref().map(AsFd::as_fd);
+        launch.appended = self.user_entries(record)?;
+        self.with_users(&mut launch, record, &parts.users, netns, &mut fds);
         let mut restored = None;
         let planned = match from {
             None => plan::container(&launch),
@@ -318,6 +335,7 @@ impl Engine {
         let probes = health::Times::of_record(record);
         let setup = Setup {
             clone_flags: planned.clone_flags,
+            outer: planned.outer,
             join_pid_fd: match namespaces.pid {
                 Namespace::Join(fd) => fd,
                 _ => Setup::NONE.join_pid_fd,

@@ -7,6 +7,7 @@ mod assemble;
 pub mod attach;
 mod copy_up;
 mod criu;
+mod entries;
 pub mod error;
 mod event;
 mod health;
@@ -22,6 +23,7 @@ mod network;
 mod oom;
 mod outgoing;
 mod overlay;
+mod owners;
 mod pasta;
 mod path_pattern;
 pub mod progress;
@@ -33,13 +35,17 @@ mod root_view;
 mod selinux;
 mod sharing;
 mod shim;
+mod systemd;
 mod teardown;
 mod trust;
+mod userns;
+mod users;
 pub mod verb;
 pub mod view;
 
 use std::path::PathBuf;
 
+pub use cais_oci::runtime::IdMapping;
 pub use cais_registry::{Credential, Secret};
 pub use cais_store::Noun;
 pub use cais_store::record::*;
@@ -74,6 +80,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// `SSL_CERT_FILE`.
     pub ca_bundle: Option<PathBuf>,
+    /// `NOTIFY_SOCKET`: where systemd waits for the word that a container runs.
+    pub notify_socket: Option<std::ffi::OsString>,
     /// `PATH`, to find `pasta` and credential helpers.
     pub path: Vec<PathBuf>,
     /// For tests of what a failed start leaves behind: this step of the launch plan fails.
@@ -97,6 +105,7 @@ impl Config {
             runtime_dir: None,
             proxies: Proxies::default(),
             ca_bundle: None,
+            notify_socket: None,
             path: Vec::new(),
             failing_step: None,
         }

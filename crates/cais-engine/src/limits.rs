@@ -37,11 +37,30 @@ impl Group {
         warnings: &mut Vec<String>,
     ) -> Result<Option<Group>> {
         let resources = resources(record)?;
-        match Cgroup::create(engine.layout()?, Group::place(engine, &record.id), &resources, warnings) {
+        let service = &record.request.service;
+        if service.no_cgroup {
+            return Ok(None);
+        }
+        if let Some(parent) = &service.cgroup_parent {
+            // By it the group is found again, also without the record.
+            let path = engine.store.paths().run_cgroup_parent(&record.id);
+            std::fs::write(&path, parent).map_err(|error| {
+                Error::caused(ErrorKind::System, format!("write {}", path.display()), error)
+            })?;
+        }
+        let parent = Group::parent(engine, &record.id);
+        match Cgroup::create(
+            engine.layout()?,
+            Group::place(engine, &parent, &record.id),
+            &resources,
+            warnings,
+        ) {
             Ok(cgroup) => {
                 let limited = record.request.resources.memory_bytes.is_some_and(|bytes| bytes > 0);
                 let oom_control = if limited { cgroup.oom_control() } else { None };
-                Ok(Some(Group { oom_control, ..Group::ready(cgroup, &record.id)? }))
+                let group = Group { oom_control, ..Group::ready(cgroup, &record.id)? };
+                crate::systemd::give_cgroup(record, group.directory())?;
+                Ok(Some(group))
             }
             Err(CgroupError::NotDelegated { .. }) => {
                 if asks_for_limits(&record.request.resources) {
@@ -63,7 +82,8 @@ impl Group {
 
     /// A container's group as it is.
     pub(crate) fn find(engine: &Engine, id: &str) -> Result<Option<Cgroup>> {
-        Ok(Cgroup::find(engine.layout()?, Group::place(engine, id)))
+        let parent = Group::parent(engine, id);
+        Ok(Cgroup::find(engine.layout()?, Group::place(engine, &parent, id)))
     }
 
     /// Writes the limits of `after` that are not those of `before` to the group of a running container.
@@ -74,7 +94,8 @@ impl Group {
         warnings: &mut Vec<String>,
     ) -> Result<()> {
         let limits = (&resources(before)?, &resources(after)?);
-        let place = Group::place(engine, &after.id);
+        let parent = Group::parent(engine, &after.id);
+        let place = Group::place(engine, &parent, &after.id);
         Cgroup::update(engine.layout()?, place, limits, warnings).map_err(|error| match &error {
             CgroupError::Write { path, source, .. } if is_memory_in_use(path, source) => {
                 let message =
@@ -87,11 +108,21 @@ impl Group {
 
     /// A container's group without a look whether it is there, for those who read its numbers.
     pub(crate) fn presume(engine: &Engine, id: &str) -> Result<Option<Cgroup>> {
-        Ok(Cgroup::presume(engine.layout()?, Group::place(engine, id)))
+        let parent = Group::parent(engine, id);
+        Ok(Cgroup::presume(engine.layout()?, Group::place(engine, &parent, id)))
     }
 
-    fn place<'a>(engine: &Engine, id: &'a str) -> Placement<'a> {
-        Placement { parent: PARENT, id, rootless: engine.config.rootless }
+    /// Where the group of a run lies.
+    fn parent(engine: &Engine, id: &str) -> String {
+        let path = engine.store.paths().run_cgroup_parent(id);
+        std::fs::read_to_string(path)
+            .ok()
+            .filter(|text| !text.is_empty())
+            .unwrap_or_else(|| PARENT.to_owned())
+    }
+
+    fn place<'a>(engine: &Engine, parent: &'a str, id: &'a str) -> Placement<'a> {
+        Placement { parent, id, rootless: engine.config.rootless }
     }
 
     fn ready(cgroup: Cgroup, id: &str) -> Result<Group> {
@@ -134,7 +165,7 @@ impl Group {
     pub(crate) fn view(&self, join: Vec<i32>) -> CgroupPlan {
         let unified = self.cgroup.is_unified();
         let views = if unified { Vec::new() } else { self.cgroup.views() };
-        CgroupPlan { join, views, unified }
+        CgroupPlan { join, views, unified, writable: false }
     }
 }
 
@@ -159,7 +190,8 @@ impl Engine {
     pub(crate) fn is_frozen(&self, id: &str) -> bool {
         let Ok(layout) = self.layout() else { return false };
         let freezer = self.freezer.get_or_init(|| freezer(layout));
-        Cgroup::find(freezer, Group::place(self, id)).is_some_and(|cgroup| cgroup.is_frozen())
+        let parent = Group::parent(self, id);
+        Cgroup::find(freezer, Group::place(self, &parent, id)).is_some_and(|cgroup| cgroup.is_frozen())
     }
 }
 

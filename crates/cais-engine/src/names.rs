@@ -33,6 +33,7 @@ impl Engine {
                     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
                     std::fs::set_permissions(&path, mode)
                 })
+                .and_then(|()| self.give_to_root(record, &path))
                 .and_then(|()| match &label {
                     Some(label) => {
                         Ok(setxattr(&path, selinux::ATTRIBUTE, label.as_bytes(), XattrFlags::empty())?)

@@ -9,7 +9,9 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, OwnedFd};
 
-use cais_net::attach::{Attachment, create_attached_netns, create_netns, host_interface_name, loopback_up};
+use cais_net::attach::{
+    Attachment, attach, create_attached_netns, create_netns, host_interface_name, loopback_up,
+};
 use cais_net::bridge::{BridgeConfig, ensure_bridge};
 use cais_net::ports::{Linger, PortMapping, publish, republish, unpublish};
 use cais_net::subnet::{DEFAULT_SUBNET, Subnet, choose_subnet};
@@ -107,9 +109,14 @@ impl Engine {
         }
     }
 
-    /// Makes the container's network namespace on the bridge and publishes its ports. On failure nothing is published;
+    /// Puts the container's network namespace, a new one or `netns`, on the bridge and publishes its ports. On failure nothing is published;
     /// the namespace goes with its descriptor.
-    pub(crate) fn attach_network(&self, bridge: &BridgeConfig, facts: &RunFacts) -> Result<Attached> {
+    pub(crate) fn attach_network(
+        &self,
+        bridge: &BridgeConfig,
+        facts: &RunFacts,
+        netns: Option<OwnedFd>,
+    ) -> Result<Attached> {
         if ensure_bridge(bridge).map_err(network_error)? == Rules::Written {
             self.publish_again()?;
         }
@@ -123,7 +130,11 @@ impl Engine {
             interface: "eth0".to_owned(),
             reflect: !facts.ports.is_empty(),
         };
-        let netns = create_attached_netns(bridge, &attachment).map_err(network_error)?;
+        let netns = match netns {
+            Some(netns) => attach(bridge, netns.as_fd(), &attachment).map(|()| netns),
+            None => create_attached_netns(bridge, &attachment),
+        };
+        let netns = netns.map_err(network_error)?;
         if !facts.ports.is_empty() {
             publish(&mappings(facts)).map_err(network_error)?;
         }

@@ -41,8 +41,13 @@ impl Engine {
         self.find_program("pasta").is_some() && tun().is_ok()
     }
 
-    /// Makes a network namespace and starts pasta on it, which goes into the background when the network is ready.
-    pub(crate) fn pasta_network(&self, id: &str, facts: &RunFacts) -> Result<OwnedFd> {
+    /// Starts pasta on a network namespace, a new one or `netns`, which goes into the background when the network is ready.
+    pub(crate) fn pasta_network(
+        &self,
+        id: &str,
+        facts: &RunFacts,
+        netns: Option<OwnedFd>,
+    ) -> Result<OwnedFd> {
         let program = self.find_program("pasta").ok_or_else(|| {
             Error::new(ErrorKind::Unsupported, "network pasta: the program pasta is not installed")
                 .hint("install the package passt, or use --network none or host")
@@ -58,7 +63,7 @@ impl Engine {
             )
             .hint("an administrator allows it with `chmod 666 /dev/net/tun`, as most distributions do"));
         }
-        let netns = create_netns().map_err(network_error)?;
+        let netns = netns.map_or_else(create_netns, Ok).map_err(network_error)?;
         let place = NetnsPlace::new(self.store.paths().run_container(id).join("netns"), &netns)?;
         let mut command = Command::new(program);
         command.args(["--config-net", "--quiet", "--no-map-gw", "--ipv4-only"]);

@@ -20,6 +20,7 @@ use rustix::mount::{MountFlags, mount, mount_bind, mount_bind_recursive, mount_r
 
 use crate::attach::short;
 use crate::overlay::{Stack, enter_mount_namespace, merged, open_path};
+use crate::owners::{Ids, as_root_of};
 use crate::{ContainerRecord, Engine, Error, ErrorKind, MountKind, Result};
 
 /// What is to be done with a root.
@@ -30,17 +31,26 @@ pub(crate) enum Purpose {
 }
 
 impl Engine {
-    /// Calls `act` with the root of a container; it lasts as long as the call.
+    /// Calls `act` with the root of a container, which lasts as long as the call, and with whose the files are that are
+    /// seen in there.
     pub(crate) fn with_root<T: Send>(
         &self,
         record: &ContainerRecord,
         purpose: Purpose,
-        act: impl FnOnce(BorrowedFd<'_>) -> Result<T> + Send,
+        act: impl FnOnce(BorrowedFd<'_>, Ids<'_>) -> Result<T> + Send,
     ) -> Result<T> {
+        // An ordinary user looks at a running container from within its user namespace, at another one from without; on
+        // root's disk are a container's own ids.
+        let outside = Ids(record.user_maps.as_ref());
         if let Some(root) = self.running_root(&record.id)? {
-            return act(root.as_fd());
+            return match (self.maps_owners(), &record.user_maps, purpose) {
+                (false, ..) => act(root.as_fd(), Ids(None)),
+                (true, Some(maps), Purpose::Write) => as_root_of(maps, || act(root.as_fd(), outside)),
+                _ => act(root.as_fd(), outside),
+            };
         }
-        self.with_stopped_root(record, purpose, |root, _| act(root))
+        let ids = if self.maps_owners() { Ids(None) } else { outside };
+        self.with_stopped_root(record, purpose, |root, _| act(root, ids))
     }
 
     /// As [`Engine::with_root`] of a container that does not run; `act` is also given the place with the mounted `root`, which
@@ -55,6 +65,7 @@ impl Engine {
             Purpose::Read => None,
             Purpose::Write => Some(self.lock_stopped(&record.id)?),
         };
+        self.shift_layers(record)?;
         let there = || {
             let root = self.mount_root(record, purpose).map_err(|error| {
                 let message = format!("mount the root of container {}", short(&record.id));
@@ -104,6 +115,10 @@ impl Engine {
     pub(crate) fn lowers(&self, record: &ContainerRecord, with_upper: bool) -> Vec<PathBuf> {
         let paths = self.store.paths();
         let upper = Some(paths.container_upper(&record.id)).filter(|upper| with_upper && upper.exists());
+        let shifted = paths.container_shifted(&record.id);
+        if shifted.exists() {
+            return upper.into_iter().chain([shifted]).collect();
+        }
         upper.into_iter().chain(record.layers.iter().rev().map(|layer| paths.layer_fs(layer))).collect()
     }
 
@@ -172,7 +187,7 @@ impl Engine {
             std::fs::remove_dir_all(&work)?;
         }
         for (path, mode) in [(&upper, 0o755), (&work, 0o700)] {
-            match DirBuilder::new().mode(mode).create(path) {
+            match DirBuilder::new().mode(mode).create(path).and_then(|()| self.give_to_root(record, path)) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 other => other?,
             }
@@ -258,6 +273,21 @@ pub(crate) fn open_in_root(
             other => return other,
         }
     }
+}
+
+/// The content of a regular file inside of a root, at most 16 MiB of it; empty when there is none.
+pub(crate) fn read_in_root(root: BorrowedFd<'_>, path: &[u8]) -> Vec<u8> {
+    const MOST_BYTES: u64 = 16 << 20;
+    let mut content = Vec::new();
+    // Non-blocking: an image may have put a FIFO there.
+    if let Ok(file) = open_in_root(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
+        let file = std::fs::File::from(file);
+        if file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            // What could be read counts.
+            let _ = io::Read::read_to_end(&mut io::Read::take(file, MOST_BYTES), &mut content);
+        }
+    }
+    content
 }
 
 /// As [`open_in_root`], making what is missing.

@@ -82,6 +82,11 @@ fn failure(plan: &PlanWriter, step: u32, errno: i32, word: u32) -> Error {
         }
         _ => {}
     }
+    if let (Some(user), libc_errno::EINVAL) = (sentence.strip_prefix("become user "), errno) {
+        let message = format!("become user {user}: its ids are not mapped in the container's user namespace");
+        return Error::new(ErrorKind::Invalid, message)
+            .hint("map them (--uidmap, --gidmap, --userns auto:size=NUMBER), or choose another --user");
+    }
     if last {
         return exec_failure(sentence, &reason, word);
     }
@@ -150,6 +155,7 @@ mod libc_errno {
     pub(super) const EACCES: i32 = 13;
     pub(super) const ENOTDIR: i32 = 20;
     pub(super) const ENOSYS: i32 = 38;
+    pub(super) const EINVAL: i32 = 22;
     pub(super) const EOPNOTSUPP: i32 = 95;
 }
 

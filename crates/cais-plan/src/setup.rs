@@ -20,7 +20,8 @@ struct Setup {
     console_fd: i32,
     /// Roles other than the monitor's: how many descriptors from 3 on the command keeps.
     preserve: u32,
-    /// Roles other than the monitor's: how many of the first steps the shim carries out itself, before the clone.
+    /// How many of the first steps are carried out before the clone: by the shim itself, or, for a monitor, by a process
+    /// in between that ends with the clone.
     outer: u32,
     /// Namespaces of clone3, `CLONE_NEW*`.
     clone_flags: u64,

@@ -430,6 +430,15 @@ enum Step {
     }
     /// Executes nothing: stays as an init that reaps, until it is asked to end.
     70 Stay {}
+    /// Mounts a host directory over itself, alone, with mapped owners.
+    71 MapDirectory {
+        /// The directory.
+        path: Str<'a>,
+        /// User namespace that maps the owners.
+        userns_fd: i32,
+    }
+    /// Makes the root the working directory, which a new mount namespace takes along.
+    72 StandInRoot {}
     /// As `OpenTree`, of what is at a path of a host directory; links lead nowhere else.
     73 OpenBeneath {
         /// Host path of the directory.
@@ -441,5 +450,12 @@ enum Step {
     }
     /// Leaves a descriptor open for the command, at the first number from 3 on that it does not have yet.
     74 Keep { /** The descriptor. */ fd: i32, }
+    /// Adds to a file inside the container's root; one that is missing stays so.
+    75 AppendFile {
+        /// Path in the container.
+        path: Str<'a>,
+        /// What is added.
+        content: Bytes<'a>,
+    }
 }
 }

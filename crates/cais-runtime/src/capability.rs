@@ -3,12 +3,12 @@
 //! Names and numbers are those of capabilities(7). The rules are Docker's: fourteen capabilities by default, `ALL` as
 //! a word, inheritable and ambient empty. Whatever the result, it never holds a capability that the caller says is not
 //! available: a machine without `CAP_SYS_RESOURCE` runs a privileged container without it. This module changes no
-//! process; it only reads the bounding set of its own.
+//! process; it only reads sets of its own.
 
 use std::fmt;
 use std::str::FromStr;
 
-use rustix::thread::{CapabilitySet, capability_is_in_bounding_set};
+use rustix::thread::{CapabilitySet, capabilities, capability_is_in_bounding_set};
 use serde::{Deserialize, Serialize};
 
 /// Writes the table of names and a constant for each of them, from one list.
@@ -230,10 +230,10 @@ pub enum CapabilityError {
         /// As the user wrote it.
         name: String,
     },
-    /// The kernel did not say what the bounding set holds.
-    #[error("read the bounding set of this process: {source}")]
+    /// The kernel did not say what a set of ours holds.
+    #[error("read the capabilities of this process: {source}")]
     Bounding {
-        /// What prctl(2) said.
+        /// What prctl(2) or capget(2) said.
         source: rustix::io::Errno,
     },
 }
@@ -303,6 +303,12 @@ pub fn current_bounding() -> Result<CapSet, CapabilityError> {
         }
     }
     Ok(set)
+}
+
+/// The permitted set of this thread.
+pub fn current_permitted() -> Result<CapSet, CapabilityError> {
+    let sets = capabilities(None).map_err(|source| CapabilityError::Bounding { source })?;
+    Ok(CapSet(sets.permitted.bits() & CapSet::ALL.0))
 }
 
 #[cfg(test)]

@@ -59,6 +59,8 @@ pub struct CgroupPlan {
     pub views: Vec<(String, PathBuf)>,
     /// A cgroup v2 file system is mounted at /sys/fs/cgroup.
     pub unified: bool,
+    /// For systemd in the container: that file system is writable.
+    pub writable: bool,
 }
 
 /// A mount that the request asks for.
@@ -204,6 +206,33 @@ pub struct Process {
     pub set_groups: bool,
 }
 
+/// Layers with mapped owners.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MappedLayers {
+    /// Host directories in which they lie, the writable one with its work directory.
+    pub directories: Vec<PathBuf>,
+    /// User and group outside that are [`UserNamespace::root`]: who mounts the root makes files in the mapped work
+    /// directory, so it has to exist there.
+    pub mounter: (u32, u32),
+    /// The capabilities that the engine has, and that the mounter keeps.
+    pub capabilities: u64,
+}
+
+/// A user namespace that the container has for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserNamespace {
+    /// The namespace, as a descriptor of the shim.
+    pub fd: i32,
+    /// Its user and group that mount and make what the container needs: 0 where that is mapped.
+    pub root: (u32, u32),
+    /// setgroups(2) is allowed in it.
+    pub groups: bool,
+    /// How the layers are seen with owners that the namespace maps; `None` when they are not.
+    pub layers: Option<MappedLayers>,
+    /// The PID namespace is not one that this namespace owns: no new procfs can be mounted.
+    pub foreign_pid: bool,
+}
+
 /// A container to launch.
 #[derive(Clone, Debug)]
 pub struct Launch {
@@ -223,6 +252,10 @@ pub struct Launch {
     pub namespaces: Namespaces,
     /// cgroup.
     pub cgroup: CgroupPlan,
+    /// Binds (by target) whose owners a user namespace maps: a descriptor of the shim.
+    pub mapped_binds: Vec<(String, i32)>,
+    /// What is added to files of the container before anything runs: path and text.
+    pub appended: Vec<(String, String)>,
     /// Requested mounts, and the engine's own hosts, hostname, resolv.conf.
     pub mounts: Vec<MountPlan>,
     /// Device nodes.
@@ -243,6 +276,11 @@ pub struct Launch {
     pub oom_score_adj: Option<i32>,
     /// Inside a user namespace: nodes are bound, overlay uses user attributes.
     pub rootless: bool,
+    /// A user namespace of its own, too; `None` is that of the engine.
+    pub users: Option<UserNamespace>,
+    /// The network namespace that is joined is not one that the container's user namespace owns: no new sysfs can be
+    /// mounted.
+    pub foreign_network: bool,
     /// Group 5 (tty) is mapped.
     pub tty_group: bool,
     /// Who runs.
@@ -262,6 +300,9 @@ pub struct ExecLaunch {
     pub join: Vec<i32>,
     /// Terminal instead of pipes.
     pub tty: bool,
+    /// The user namespace that the monitor has joined is the container's own: who is root in it, and whether
+    /// setgroups(2) is allowed.
+    pub users: Option<((u32, u32), bool)>,
     /// Who runs.
     pub process: Process,
 }

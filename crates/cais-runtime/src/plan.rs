@@ -9,10 +9,12 @@ use std::path::Path;
 use cais_plan::{Bytes, PlanWriter, Step, Str, Strings, join_strings};
 
 mod debug;
+mod kernel;
 mod mounts;
 mod namespaces;
 mod process;
 mod restore;
+mod users;
 
 pub use debug::debug;
 use namespaces::check_sysctl;
@@ -80,6 +82,9 @@ pub enum PlanError {
     /// A mount that would undo the isolation.
     #[error("mount on {0}: /proc belongs to the kernel, nothing can be mounted inside it")]
     InProc(String),
+    /// A user namespace of its own in the PID namespace of another container.
+    #[error("a user namespace of its own does not go with the PID namespace of another container")]
+    ForeignPids,
 }
 
 type Result<T> = std::result::Result<T, PlanError>;
@@ -91,6 +96,8 @@ pub struct Planned {
     pub steps: PlanWriter,
     /// `CLONE_NEW*` for clone3.
     pub clone_flags: u64,
+    /// How many of the first steps are carried out before that.
+    pub outer: u32,
 }
 
 fn text<'a>(what: &'static str, value: &'a str) -> Result<Str<'a>> {
@@ -123,17 +130,24 @@ pub fn container(launch: &Launch) -> Result<Planned> {
         next_slot: 0,
         attaches: Vec::new(),
     };
-    planner.cgroup_and_namespaces();
-    planner.host_trees()?;
-    planner.root()?;
+    let outer = match &launch.users {
+        Some(users) => planner.through_user_namespace(users)?,
+        None => {
+            planner.cgroup_and_namespaces();
+            planner.host_trees()?;
+            planner.root()?;
+            0
+        }
+    };
     planner.kernel_filesystems()?;
     planner.devices()?;
     planner.mounts()?;
     planner.identity_of_host()?;
+    planner.appended_files()?;
     planner.terminal_and_masks()?;
     planner.enter()?;
     process(&mut planner.steps, &launch.process)?;
-    Ok(Planned { steps: planner.steps, clone_flags: namespaces::clone_flags(&launch.namespaces) })
+    Ok(Planned { steps: planner.steps, clone_flags: namespaces::clone_flags(&launch.namespaces), outer })
 }
 
 /// Plans a further command in a running container.
@@ -149,11 +163,14 @@ pub fn exec(launch: &ExecLaunch) -> Result<Planned> {
     steps.push("hide from the container", &Step::Undumpable {});
     let flags = launch.namespaces & !CLONE_NEWPID;
     steps.push("join the container's namespaces", &Step::SetNs { fd: launch.pidfd, flags });
+    if let Some((root, groups)) = launch.users {
+        users::become_root(&mut steps, root, groups);
+    }
     let stdio =
         if launch.tty { "open a terminal in the container" } else { "connect standard input and output" };
     steps.push(stdio, &Step::Stdio { console: false });
     process(&mut steps, &launch.process)?;
-    Ok(Planned { steps, clone_flags: 0 })
+    Ok(Planned { steps, clone_flags: 0, outer: 0 })
 }
 
 /// Every namespace that a container of ours has, for [`ExecLaunch::namespaces`].
@@ -196,8 +213,20 @@ impl<'a> Planner<'a> {
     }
 
     fn root(&mut self) -> Result<()> {
+        self.node_trees()?;
+        self.cgroup_views_open()?;
+        self.steps.push("make the mounts private", &Step::PrivateMounts {});
+        self.layers()
+    }
+
+    /// Where device nodes cannot be made.
+    fn binds_nodes(&self) -> bool {
+        self.launch.rootless || self.launch.users.is_some()
+    }
+
+    fn node_trees(&mut self) -> Result<()> {
         let launch = self.launch;
-        if launch.rootless {
+        if self.binds_nodes() {
             for (node, slot) in launch.nodes.iter().zip(0..) {
                 let slot = slot + launch.mounts.len() as u32;
                 if slot >= SLOTS {
@@ -206,8 +235,11 @@ impl<'a> Planner<'a> {
                 self.open(&node.source.to_string_lossy(), &node.source, slot, false)?;
             }
         }
-        self.cgroup_views_open()?;
-        self.steps.push("make the mounts private", &Step::PrivateMounts {});
+        Ok(())
+    }
+
+    fn layers(&mut self) -> Result<()> {
+        let launch = self.launch;
         self.overlays()?;
         let at = path("the mount point", &launch.mountpoint)?;
         match &launch.root {
@@ -256,64 +288,6 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn kernel_filesystems(&mut self) -> Result<()> {
-        let launch = self.launch;
-        let plain = NOSUID | NODEV | NOEXEC;
-        self.mount("proc", "/proc", plain, &[], false)?;
-        self.mount("tmpfs", "/dev", NOSUID | STRICTATIME, &["mode=755", "size=65536k"], false)?;
-        let mut pts = vec!["newinstance", "ptmxmode=0666", "mode=0620"];
-        if launch.tty_group {
-            pts.push("gid=5");
-        }
-        self.mount("devpts", "/dev/pts", NOSUID | NOEXEC, &pts, false)?;
-        if let Some(bytes) = launch.shm_size_bytes {
-            let size = format!("size={bytes}");
-            self.mount("tmpfs", "/dev/shm", plain, &["mode=1777", &size], false)?;
-        }
-        self.mount("mqueue", "/dev/mqueue", plain, &[], true)?;
-        let read_only = if launch.writable_sys { 0 } else { RDONLY };
-        if launch.rootless && launch.namespaces.network != Namespace::Own {
-            // sysfs shows a network namespace that this user namespace does not own: the kernel refuses a new one.
-            let slot = self.sys_slot();
-            self.attach("/sys", slot, true, (plain | RDONLY, MS_PRIVATE, true))?;
-        } else {
-            self.mount("sysfs", "/sys", plain | read_only, &[], false)?;
-        }
-        self.cgroup_views(plain | read_only)
-    }
-
-    /// The last slots are the host's /sys and the cgroup directories.
-    fn sys_slot(&self) -> u32 {
-        SLOTS - 1
-    }
-
-    fn cgroup_views_open(&mut self) -> Result<()> {
-        let launch = self.launch;
-        if launch.rootless && launch.namespaces.network != Namespace::Own {
-            self.open("/sys", Path::new("/sys"), self.sys_slot(), true)?;
-        }
-        for ((_, source), index) in launch.cgroup.views.iter().zip(2..) {
-            self.open(&source.to_string_lossy(), source, SLOTS - index, false)?;
-        }
-        Ok(())
-    }
-
-    fn cgroup_views(&mut self, attributes: u64) -> Result<()> {
-        let launch = self.launch;
-        if launch.cgroup.unified {
-            return self.mount("cgroup2", "/sys/fs/cgroup", attributes, &[], true);
-        }
-        if launch.cgroup.views.is_empty() {
-            return Ok(());
-        }
-        self.mount("tmpfs", "/sys/fs/cgroup", NOSUID | NODEV | NOEXEC, &["mode=755", "size=64k"], false)?;
-        for ((name, _), index) in launch.cgroup.views.iter().zip(2..) {
-            let target = format!("/sys/fs/cgroup/{name}");
-            self.attach(&target, SLOTS - index, true, (attributes, MS_PRIVATE, false))?;
-        }
-        Ok(())
-    }
-
     /// `how` is (attributes set, propagation, recursive).
     fn attach(&mut self, target: &str, slot: u32, directory: bool, how: (u64, u64, bool)) -> Result<()> {
         let (set, propagation, recursive) = how;
@@ -328,7 +302,7 @@ impl<'a> Planner<'a> {
         for (node, slot) in launch.nodes.iter().zip(0..) {
             let place = text("a device path", &node.path)?;
             let sentence = format!("make the device {}", node.path);
-            let step = if launch.rootless {
+            let step = if self.binds_nodes() {
                 Step::BindNode { slot: slot + launch.mounts.len() as u32, path: place }
             } else {
                 let (mode, device, uid, gid) = (node.mode, node.device, node.uid, node.gid);
@@ -393,7 +367,8 @@ impl<'a> Planner<'a> {
 
     fn enter(&mut self) -> Result<()> {
         self.steps.push("enter the root", &Step::Pivot {});
-        if let Some(score) = self.launch.oom_score_adj {
+        // In a user namespace of its own it was set before.
+        if let Some(score) = self.launch.oom_score_adj.filter(|_| self.launch.users.is_none()) {
             let value = score.to_string();
             let step = Step::WriteFile {
                 path: Str(b"/proc/self/oom_score_adj"),

@@ -64,6 +64,22 @@ pub fn map_owners(tree: i32, userns_fd: i32, recursive: bool) -> Result<()> {
     sys::change_mount(tree, recursive, attr)
 }
 
+/// Mounts a directory over itself with owners as a user namespace maps them; what is mounted beneath is hidden.
+///
+/// # Errors
+/// As for [`map_owners`], and those of open_tree(2) and move_mount(2).
+pub fn map_directory(path: &[u8], userns_fd: i32) -> Result<()> {
+    let tree = sys::open_tree(sys::AT_FDCWD, path, false)?;
+    let result = map_owners(tree, userns_fd, false).and_then(|()| {
+        let at = sys::open(path, sys::O_PATH | sys::O_DIRECTORY)?;
+        let moved = sys::move_mount_to(tree, at);
+        sys::close(at);
+        moved
+    });
+    sys::close(tree);
+    result
+}
+
 /// Changes attributes of a mount. Locked ones that should be cleared stay.
 ///
 /// # Errors

@@ -286,14 +286,12 @@ impl<'a> Child<'a> {
     }
 
     pub(crate) fn switch_user(&self, groups: bool) -> Result<()> {
-        if !self.bundle {
-            return switch(&self.identity, groups.then_some(bytes(self.identity.groups())));
-        }
         // Whoever becomes root of a new user namespace still has files of /proc/self to write, which are the host's
         // root's while a process is not dumpable; nobody else is in there yet.
         let dumpable = sys::prctl(sys::PR_GET_DUMPABLE, 0, 0, 0, 0)?;
-        switch(&self.identity, groups.then_some(self.groups.unwrap_or(&[])))?;
-        if dumpable == 1 && self.identity.uid == 0 {
+        let numbers = if self.bundle { self.groups.unwrap_or(&[]) } else { bytes(self.identity.groups()) };
+        switch(&self.identity, groups.then_some(numbers))?;
+        if (self.bundle || self.user_namespace) && dumpable == 1 && self.identity.uid == 0 {
             sys::prctl(sys::PR_SET_DUMPABLE, 1, 0, 0, 0)?;
         }
         Ok(())

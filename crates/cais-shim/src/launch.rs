@@ -1,7 +1,7 @@
 //! The start: pipes, the clone, and waiting until the child has become the command or said why not.
 
 use cais_plan::wire::{NO_STEP, detail};
-use cais_plan::{Plan, RESTORED};
+use cais_plan::{Plan, RESTORED, Setup};
 
 use crate::child::{self, Wiring};
 use crate::{PLAN_FD, init, sys};
@@ -56,40 +56,20 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
         Ok((error, terminal, input, output, errors))
     };
     let (error, terminal, input, output, errors) = pipes().map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
+    let wiring =
+        Wiring { error: error.1, stdin: input.0, stdout: output.1, stderr: errors.1, terminal: terminal.1 };
+    let ours = [error.0, terminal.0, input.1, output.0, errors.0];
+    let report = if setup.outer > 0 { sys::pipe() } else { Ok((-1, -1)) };
+    let report = report.map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
+    let namespaces = if setup.outer > 0 { 0 } else { setup.clone_flags };
     // SAFETY: one thread; the child runs the plan and never returns here.
-    let cloned = unsafe { sys::clone3(setup.clone_flags, setup.cgroup_fd) };
-    let (pid, pidfd) = cloned.map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
+    let cloned = unsafe { sys::clone3(namespaces, setup.cgroup_fd) };
+    let (mut pid, mut pidfd) = cloned.map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
     if pid == 0 {
-        // What only the monitor needs must not reach the container, not even until the exec.
-        for fd in [
-            setup.owner_fd,
-            setup.lock_fd,
-            setup.listen_fd,
-            setup.log_fd,
-            setup.log_dir_fd,
-            setup.exit_dir_fd,
-            setup.oom_fd,
-            setup.oom_control_fd,
-            setup.cgroup_fd,
-            own_pid_namespace,
-            setup.restored_fd,
-            PLAN_FD,
-        ] {
-            sys::close(fd);
-        }
-        for fd in [error.0, terminal.0, input.1, output.0, errors.0] {
-            sys::close(fd);
-        }
-        child::run(
-            plan,
-            Wiring {
-                error: error.1,
-                stdin: input.0,
-                stdout: output.1,
-                stderr: errors.1,
-                terminal: terminal.1,
-            },
-        );
+        forget_monitor(setup, &ours);
+        sys::close(own_pid_namespace);
+        sys::close(report.0);
+        if setup.outer > 0 { child::run_between(plan, wiring, report.1) } else { child::run(plan, wiring) }
     }
     // What the monitor starts later (the main program, probes) is none of the namespace that was joined. Not possible
     // after an exec has joined a user namespace, and not needed: its monitor starts nothing.
@@ -102,6 +82,18 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
         if fd >= 0 {
             sys::close(fd);
         }
+    }
+    if setup.outer > 0 {
+        sys::close(report.1);
+        sys::close(pidfd);
+        let between = pid;
+        pid = reported_pid(report.0);
+        let _ = sys::wait(between, true);
+        if pid == 0 {
+            wait_for_exec(error.0, between)?;
+            return Err(failure(NO_STEP, sys::EIO, detail::DIED));
+        }
+        pidfd = sys::pidfd_open(pid).map_err(|e| failure(NO_STEP, e, detail::CLONE))?;
     }
     let master = if terminal.0 >= 0 { sys::recv_fd(terminal.0).ok().flatten().unwrap_or(-1) } else { -1 };
     sys::close(terminal.0);
@@ -143,6 +135,42 @@ fn restored(command: i32, directory: i32) -> Result<(i32, i32), Message> {
         return Err(failed(sys::EIO));
     }
     Ok((pid, sys::pidfd_open(pid).map_err(failed)?))
+}
+
+/// What only the monitor needs must not reach the container, not even until the exec.
+fn forget_monitor(setup: &Setup<'_>, ours: &[i32]) {
+    for fd in [
+        setup.owner_fd,
+        setup.lock_fd,
+        setup.listen_fd,
+        setup.log_fd,
+        setup.log_dir_fd,
+        setup.exit_dir_fd,
+        setup.oom_fd,
+        setup.oom_control_fd,
+        setup.cgroup_fd,
+        setup.restored_fd,
+        PLAN_FD,
+    ] {
+        sys::close(fd);
+    }
+    for fd in ours {
+        sys::close(*fd);
+    }
+}
+
+/// The pid of the container's first process, which the process in between made as its own sibling; 0 when it failed.
+fn reported_pid(pipe: i32) -> i32 {
+    let mut word = [0_u8; 4];
+    // Written at once: there are four bytes or none.
+    let got = loop {
+        match sys::read(pipe, &mut word) {
+            Err(sys::EINTR) => {}
+            other => break other,
+        }
+    };
+    sys::close(pipe);
+    if got == Ok(word.len()) { i32::from_ne_bytes(word) } else { 0 }
 }
 
 /// The error pipe ends at the exec; bytes on it are the child's last words.

@@ -99,6 +99,22 @@ impl Child<'_> {
         written.map_err(plain)
     }
 
+    /// Adds to a regular file of the container; one that is missing, or is something else, stays as it is.
+    pub(crate) fn append_file(&mut self, path: Str<'_>, content: &[u8]) -> core::result::Result<(), Failure> {
+        let root = self.root()?;
+        let plain = |e| (e, detail::NONE);
+        // Non-blocking: an image may have put a FIFO there.
+        let flags = sys::O_WRONLY | sys::O_APPEND | sys::O_NONBLOCK | sys::O_NOCTTY;
+        let fd = match sys::open_in_root(root, path.0, flags) {
+            Err(sys::ENOENT | sys::ENOTDIR | sys::ELOOP) => return Ok(()),
+            other => other.map_err(plain)?,
+        };
+        let regular = sys::fstat(fd).is_ok_and(|stat| stat.is_regular());
+        let written = if regular { sys::write_all(fd, content) } else { Ok(()) };
+        sys::close(fd);
+        written.map_err(plain)
+    }
+
     /// Labels the next execve(2), through a procfs of our own: a container that we have joined may have mounted what it
     /// likes on its /proc.
     pub(crate) fn label(&mut self, file: Str<'_>, label: Str<'_>) -> core::result::Result<(), Failure> {

@@ -219,6 +219,11 @@ impl Paths {
         self.container(id).join("upper")
     }
 
+    /// Its image with other owners, where they cannot be mapped.
+    pub fn container_shifted(&self, id: &str) -> PathBuf {
+        self.container(id).join("shifted")
+    }
+
     /// Overlay's work directory.
     pub fn container_work(&self, id: &str) -> PathBuf {
         self.container(id).join("work")
@@ -324,6 +329,11 @@ impl Paths {
         self.run_container(id).join("facts.json")
     }
 
+    /// The group in which the container's is, when it is not the usual one.
+    pub fn run_cgroup_parent(&self, id: &str) -> PathBuf {
+        self.run_container(id).join("cgroup-parent")
+    }
+
     /// Locked by whoever lets the container stand still for a moment.
     pub fn run_pausing(&self, id: &str) -> PathBuf {
         self.run_container(id).join("pausing")
@@ -332,6 +342,11 @@ impl Paths {
     /// Addresses given out, one file each, named by the address and holding the container's id.
     pub fn leases(&self) -> PathBuf {
         self.run.join("leases")
+    }
+
+    /// Held by whoever chooses ids that no other container has.
+    pub fn id_ranges_lock(&self) -> PathBuf {
+        self.run.join("id-ranges.lock")
     }
 
     /// The subnet of the default bridge, chosen once a boot.

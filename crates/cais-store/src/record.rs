@@ -11,6 +11,8 @@ mod mount;
 mod network;
 mod pod;
 mod security;
+mod service;
+mod users;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -28,6 +30,8 @@ pub use mount::OverlayRequest;
 pub use network::*;
 pub use pod::*;
 pub use security::{LabelRequest, SeccompRequest, SecurityRequest};
+pub use service::*;
+pub use users::*;
 
 /// What a door asks for: the one request type of `run` and `create`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -162,6 +166,10 @@ pub struct ContainerRequest {
     pub pidfile: Option<PathBuf>,
     /// Of the container's end on the bridge, six bytes in hexadecimal; `None` derives it from the address.
     pub mac_address: Option<String>,
+    /// Whose ids it has, and who is known in it.
+    pub users: UserRequest,
+    /// How it fits into the machine's control groups and services.
+    pub service: ServiceRequest,
     /// Rows and columns of the caller's terminal; of this call, not of the container.
     #[serde(skip)]
     pub terminal_size: Option<(u16, u16)>,
@@ -214,6 +222,9 @@ pub struct MountRequest {
     pub tmpfs_size_bytes: Option<u64>,
     /// tmpfs mode, octal as a number; `None` = 01777.
     pub tmpfs_mode: Option<u32>,
+    /// Owners of a bind or volume.
+    #[serde(skip_serializing_if = "OwnersRequest::is_default")]
+    pub owners: OwnersRequest,
     /// Further mount flags for tmpfs: `exec`, `noexec`, `suid`, `nosuid`, `dev`, `nodev`, `noatime`, …
     pub options: Vec<String>,
 }
@@ -360,6 +371,9 @@ pub struct ContainerRecord {
     /// The image's shell for commands that are one line; empty is `/bin/sh -c`.
     #[serde(default)]
     pub shell: Vec<String>,
+    /// Ids of its user namespace; `None` when it has the engine's.
+    #[serde(default)]
+    pub user_maps: Option<UserMaps>,
 }
 
 impl ContainerRecord {

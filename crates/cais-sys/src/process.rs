@@ -49,6 +49,43 @@ impl Placeholder {
         }
     }
 
+    /// Starts one in a user namespace that is there, with new namespaces (`CLONE_NEW*`) that belong to it.
+    ///
+    /// # Errors
+    /// Those of setns(2) and unshare(2).
+    pub fn start_in(user: impl AsFd, namespaces: u64) -> io::Result<Placeholder> {
+        let user = user.as_fd().as_raw_fd();
+        let (answer, told) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let mut pidfd: i32 = -1;
+        let parent = std::process::id();
+        let request = [libc::CLONE_PIDFD as u64, &raw mut pidfd as u64, 0, 0, libc::SIGCHLD as u64, 0, 0, 0];
+        // SAFETY: as in `start`; the child makes only raw calls.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, request.as_ptr(), size_of_val(&request)) } as i32;
+        if pid < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if pid == 0 {
+            // SAFETY: raw calls; the only memory they touch is a number on the stack.
+            unsafe {
+                let mut result = libc::syscall(libc::SYS_setns, user, libc::CLONE_NEWUSER);
+                if result == 0 {
+                    result = libc::syscall(libc::SYS_unshare, namespaces);
+                }
+                let errno: i32 = if result == 0 { 0 } else { *libc::__errno_location() };
+                libc::syscall(libc::SYS_write, told.as_raw_fd(), &raw const errno, size_of::<i32>());
+            }
+            wait_for_death(parent);
+        }
+        drop(told);
+        let holder = Placeholder { pid, pidfd: own(pidfd)? };
+        let mut word = [0_u8; 4];
+        match rustix::io::read(&answer, &mut word)? {
+            4 if word == [0; 4] => Ok(holder),
+            4 => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(word))),
+            _ => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
     /// Its number.
     #[must_use]
     pub fn pid(&self) -> i32 {
@@ -89,6 +126,32 @@ mod tests {
         assert!(std::path::Path::new(&path).exists());
         drop(one);
         assert!(!std::path::Path::new(&path).exists());
+    }
+
+    #[test]
+    fn a_place_in_a_user_namespace_that_is_there() {
+        let maker = match Placeholder::start(libc::CLONE_NEWUSER as u64) {
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSPC)) => {
+                return println!("skipped: no user namespaces");
+            }
+            other => other.expect("start"),
+        };
+        let open =
+            |pid: i32, kind: &str| std::fs::File::open(format!("/proc/{pid}/ns/{kind}")).expect("open");
+        let user = open(maker.pid(), "user");
+        let one = match Placeholder::start_in(&user, libc::CLONE_NEWNET as u64) {
+            Err(error) if error.raw_os_error() == Some(libc::EPERM) => {
+                return println!("skipped: needs CAP_SYS_ADMIN");
+            }
+            other => other.expect("start in it"),
+        };
+        let owner = crate::namespace::owner_of(open(one.pid(), "net")).expect("owner");
+        let inode = |file: std::fs::File| {
+            file.metadata().map(|m| std::os::unix::fs::MetadataExt::ino(&m)).expect("stat")
+        };
+        assert_eq!(inode(owner.into()), inode(user));
+        let file = std::fs::File::open("/proc/self/status").expect("open");
+        assert!(Placeholder::start_in(file, 0).is_err());
     }
 
     #[test]

@@ -9,6 +9,8 @@ use clap::Args;
 
 use crate::health_args::HealthArgs;
 use crate::launch_args::LaunchArgs;
+use crate::service_args::ServiceArgs;
+use crate::user_args::UserArgs;
 
 /// Everything that describes the container.
 #[derive(Clone, Debug, Default, PartialEq, Args)]
@@ -203,6 +205,10 @@ pub struct ContainerArgs {
     pub workdir: Option<String>,
     #[command(flatten)]
     pub launch: LaunchArgs,
+    #[command(flatten)]
+    pub users: UserArgs,
+    #[command(flatten)]
+    pub service: ServiceArgs,
     /// The image, then the command and its arguments.
     #[arg(required = true, trailing_var_arg = true, value_name = "IMAGE")]
     pub words: Vec<String>,

@@ -36,6 +36,7 @@ mod refused;
 mod registry_access;
 mod request;
 mod runtime_door;
+mod service_args;
 mod similar;
 mod size;
 mod spec;
@@ -45,6 +46,7 @@ mod table;
 mod template;
 mod terminal;
 mod time;
+mod user_args;
 mod verb;
 
 use std::ffi::OsString;

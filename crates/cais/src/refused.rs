@@ -32,22 +32,13 @@ const DEVICE_RATE: &str = "per-device limits are not supported yet";
 
 /// Of `run` and `create`.
 pub const CONTAINER: &[Refused] = &[
-    valued(
-        "cgroup-parent",
-        &[""],
-        "containers always get a cgroup below cais's own, by which they are found again",
-    ),
-    valued("cgroups", &["enabled", "no-conmon"], "containers always get a cgroup"),
     valued("chrootdirs", &[], "it is for files of engines that chroot into the root; ours has none"),
     valued("conmon-pidfile", &[], "there is no conmon"),
     valued("cpu-count", &["0"], "this limit exists on Windows only"),
     valued("cpu-percent", &["0"], "this limit exists on Windows only"),
     valued("decryption-key", &[], "encrypted images are not supported"),
     Refused { harmless: &["true", "false"], ..switch("disable-content-trust", "content trust is retired") },
-    valued("gidmap", &[], NAMESPACES),
     valued("gpus", &[], "GPUs are not supported yet"),
-    valued("group-entry", &[], "the image's /etc/group is never written; mount one"),
-    valued("hostuser", &[], "the image's /etc/passwd is never written; mount one"),
     valued("init-path", &[], "the init is built in"),
     valued("io-maxbandwidth", &["0"], "this limit exists on Windows only"),
     valued("io-maxiops", &["0"], "this limit exists on Windows only"),
@@ -60,26 +51,17 @@ pub const CONTAINER: &[Refused] = &[
     valued("net-alias", &[], "aliases need user-defined networks, which are not supported yet"),
     valued("network-alias", &[], "aliases need user-defined networks, which are not supported yet"),
     valued("os", &["linux"], "only linux containers run here; use --platform"),
-    switch("passwd", "the image's /etc/passwd is never written; mount one"),
-    valued("passwd-entry", &[], "the image's /etc/passwd is never written; mount one"),
     valued("preserve-fd", &[], "passing file descriptors is not supported"),
     valued("preserve-fds", &["0"], "passing file descriptors is not supported"),
     valued("rdt-class", &[], "groups of resctrl are not supported by run; the runtime has them"),
     valued("retry", &[], "how often a registry is asked again is not to be chosen yet"),
     valued("retry-delay", &[], "how often a registry is asked again is not to be chosen yet"),
     valued("runtime", &["cais", ""], "there is no other runtime than cais itself"),
-    valued("sdnotify", &["ignore"], "sd_notify is not supported yet"),
     valued("seccomp-policy", &["default"], "use --security-opt seccomp="),
     valued("secret", &[], "secrets are not supported yet"),
-    valued("shm-size-systemd", &[], "systemd mode is not supported yet"),
     valued("storage-opt", &[], "options of the writable layer are not supported yet"),
-    valued("subgidname", &[], NAMESPACES),
-    valued("subuidname", &[], NAMESPACES),
-    valued("systemd", &["false"], "systemd mode is not supported yet"),
     valued("tls-verify", &["true"], "set insecure registries in registries.conf"),
-    valued("uidmap", &[], NAMESPACES),
     switch("use-api-socket", "there is no API socket"),
-    valued("userns", &["host", ""], NAMESPACES),
     valued("volume-driver", &["local", ""], "there is no other volume driver than local"),
     valued("authfile", &[], "set REGISTRY_AUTH_FILE"),
     valued("cert-dir", &[], "put certificates into /etc/containers/certs.d"),
@@ -257,9 +239,9 @@ mod tests {
     #[test]
     fn refuses_by_name_unless_harmless() {
         assert_eq!(objection("gpus", "all").as_deref(), Some("--gpus: GPUs are not supported yet"));
-        assert_eq!(objection("userns", "host"), None);
-        assert_eq!(objection("passwd", "false"), None);
-        assert!(objection("passwd", "true").is_some());
+        assert_eq!(objection("isolation", "default"), None);
+        assert_eq!(objection("use-api-socket", "false"), None);
+        assert!(objection("use-api-socket", "true").is_some());
     }
 
     #[test]

@@ -119,6 +119,7 @@ impl Surroundings {
             runtime_dir,
             proxies,
             ca_bundle: path("SSL_CERT_FILE"),
+            notify_socket: var("NOTIFY_SOCKET").map(Into::into),
             path: var("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default(),
             failing_step: None,
         };

@@ -280,6 +280,11 @@ fn check(record: &ContainerRecord, request: &CheckpointRequest, exports: bool) -
             "checkpoint {name}: criu cannot restore a program that runs from memory, as the init does (--init)"
         ));
     }
+    if record.user_maps.is_some() {
+        return unsupported(format!(
+            "checkpoint {name}: criu cannot restore a container in a user namespace of its own"
+        ));
+    }
     let spaces = &record.namespaces;
     let joined = [spaces.pid.container(), spaces.ipc.container(), spaces.uts.container()];
     if record.pod.is_some() || joined.iter().any(Option::is_some) {

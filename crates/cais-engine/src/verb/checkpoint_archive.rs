@@ -24,6 +24,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::attach::short;
+use crate::owners::Ids;
 use crate::progress::Progress;
 use crate::verb::changed_objects::each_object;
 use crate::verb::checkpoint::CheckpointRequest;
@@ -76,12 +77,12 @@ impl Engine {
             for mount in volumes(record) {
                 let path = draft.join(VOLUMES).join(format!("{}.tar", mount.volume));
                 let mut file = File::create_new(path).map_err(failed)?;
-                archive_tree(open_directory(&mount.host_path)?.as_fd(), &mut file)?;
+                archive_tree(open_directory(&mount.host_path)?.as_fd(), Ids(None), &mut file)?;
             }
         }
         let compression = request.compression.unwrap_or(Compression::Zstd);
         let draft = open_directory(&draft)?;
-        pack(out, compression, failed, |out| archive_tree(draft.as_fd(), out)).map(drop)
+        pack(out, compression, failed, |out| archive_tree(draft.as_fd(), Ids(None), out)).map(drop)
     }
 
     /// What a container has changed, places of mounts included: CRIU mounts where they are.
@@ -114,7 +115,7 @@ impl<'e> Unpacked<'e> {
     pub(super) fn new(engine: &'e Engine, input: &mut (dyn Read + Send)) -> Result<Unpacked<'e>> {
         let ingest = engine.store.ingest()?;
         let directory = open_directory(ingest.scratch())?;
-        place_archive(input, Ground::Directory(directory.as_fd()), engine.layer_options())?;
+        place_archive(input, Ground::Directory(directory.as_fd()), engine.layer_options(), Ids(None))?;
         let text = std::fs::read(ingest.scratch().join(DEFINITION)).map_err(|error| {
             Error::caused(ErrorKind::Invalid, "the archive holds no checkpoint: definition.json", error)
         })?;
@@ -148,7 +149,7 @@ impl<'e> Unpacked<'e> {
             let path = self.ingest.scratch().join(VOLUMES).join(format!("{}.tar", mount.volume));
             if let Ok(mut file) = File::open(&path) {
                 let ground = open_directory(&mount.host_path)?;
-                place_archive(&mut file, Ground::Directory(ground.as_fd()), options.clone())?;
+                place_archive(&mut file, Ground::Directory(ground.as_fd()), options.clone(), Ids(None))?;
             }
         }
         let draft = place.draft();

@@ -19,12 +19,13 @@ use rustix::fs::OFlags;
 
 use crate::attach::short;
 use crate::limits::Group;
+use crate::owners::Ids;
 use crate::root_view::open_in_root;
 use crate::verb::changed_objects::{each_object, unreadable};
 use crate::verb::copy::failed;
 use crate::verb::import::{change, make_image};
 use crate::verb::tag::parse_target;
-use crate::{ContainerRecord, Engine, Error, ErrorKind, MountKind, Result};
+use crate::{ContainerRecord, Engine, Error, ErrorKind, MountKind, Result, UsernsRequest};
 
 /// So many copied objects may wait to be digested, each with an open file.
 const WAITING_MAX: usize = 64;
@@ -143,7 +144,8 @@ impl Engine {
         let (sender, receiver) = sync_channel(WAITING_MAX);
         let (copied, digested) = std::thread::scope(|scope| {
             let digester = scope.spawn(move || digest(&receiver));
-            let copied = copy_changes(upper.as_fd(), changes, tree, &self.layer_options(), |item| {
+            let (from, options) = ((upper.as_fd(), self.bare_ids(record)), self.layer_options());
+            let copied = copy_changes(from, changes, tree, &options, |item| {
                 // When the digester has given up, it tells why.
                 sender.send(item).is_ok()
             });
@@ -197,7 +199,7 @@ type Item = (Entry, Option<OwnedFd>);
 
 /// Copies the objects of `changes`, in their order, and passes each on; returns their number and the bytes of the files.
 fn copy_changes(
-    upper: BorrowedFd<'_>,
+    (upper, ids): (BorrowedFd<'_>, Ids<'_>),
     changes: &[Change],
     tree: BorrowedFd<'_>,
     options: &cais_layer::Options,
@@ -206,6 +208,9 @@ fn copy_changes(
     let mut placer = Placer::new(Ground::Directory(tree), options.clone());
     let (mut entries, mut content_bytes) = (0, 0);
     each_object(upper, changes, |mut entry, content| {
+        if entry.kind != EntryKind::CharDevice || entry.device != (0, 0) {
+            ids.inside(&mut entry);
+        }
         // What the tar does not say, the layer does not have.
         entry.mtime.nanos = 0;
         let source = content.as_ref().map_or(Source::Nothing, |file| Source::File(file.as_fd()));
@@ -255,7 +260,11 @@ fn process_config(record: &ContainerRecord, base: &ProcessConfig) -> ProcessConf
     let anonymous = |mount: &&crate::MountRecord| mount.request.kind == MountKind::Volume && mount.anonymous;
     let volumes = record.mounts.iter().filter(anonymous).map(|mount| (mount.request.target.clone(), Present));
     ProcessConfig {
-        user: record.user.clone(),
+        user: match (&record.request.users.userns, &record.request.user) {
+            // The caller's, which is nobody's elsewhere.
+            (UsernsRequest::KeepId(_), None) => base.user.clone(),
+            _ => record.user.clone(),
+        },
         exposed_ports: record.exposed.iter().map(|port| (port.clone(), Present)).collect(),
         env: record.env.clone(),
         entrypoint: some(&record.entrypoint),

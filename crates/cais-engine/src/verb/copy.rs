@@ -20,6 +20,7 @@ use cais_layer::{
 use cais_layer::{archived_bytes, walk};
 
 use crate::overlay::open_path;
+use crate::owners::Ids;
 use crate::root_view::Purpose;
 use crate::{ContainerRecord, Engine, Error, ErrorKind, Result};
 use place::{Goal, Origin, Side, Target, plan};
@@ -44,11 +45,11 @@ impl Engine {
     pub fn copy_in(&self, name: &str, source: &Path, target: &str, options: CopyOptions) -> Result<u64> {
         let record = self.copied_container(name)?;
         let host = host_root()?;
-        self.with_root(&record, Purpose::Write, |root| {
+        self.with_root(&record, Purpose::Write, |root, ids| {
             let origin =
                 Side::host(host.as_fd()).origin(source.as_os_str().as_bytes(), options.follow_link)?;
             let target = Side::container(root, name).target(target.as_bytes())?;
-            copy(&origin, target, &self.copied_options(true))
+            copy(&origin, target, &self.copied_options(true), (Ids(None), ids))
         })
     }
 
@@ -60,9 +61,9 @@ impl Engine {
         let record = self.copied_container(name)?;
         let host = host_root()?;
         let target = Side::host(host.as_fd()).target(target.as_os_str().as_bytes())?;
-        self.with_root(&record, Purpose::Read, |root| {
+        self.with_root(&record, Purpose::Read, |root, ids| {
             let origin = Side::container(root, name).origin(source.as_bytes(), options.follow_link)?;
-            copy(&origin, target, &self.copied_options(options.archive))
+            copy(&origin, target, &self.copied_options(options.archive), (ids, Ids(None)))
         })
     }
 
@@ -77,11 +78,11 @@ impl Engine {
         options: CopyOptions,
     ) -> Result<u64> {
         let (giver, taker) = (self.copied_container(from)?, self.copied_container(to)?);
-        self.with_root(&giver, Purpose::Read, |giving| {
+        self.with_root(&giver, Purpose::Read, |giving, from_ids| {
             let origin = Side::container(giving, from).origin(source.as_bytes(), options.follow_link)?;
-            self.with_root(&taker, Purpose::Write, |taking| {
+            self.with_root(&taker, Purpose::Write, |taking, to_ids| {
                 let target = Side::container(taking, to).target(target.as_bytes())?;
-                copy(&origin, target, &self.copied_options(true))
+                copy(&origin, target, &self.copied_options(true), (from_ids, to_ids))
             })
         })
     }
@@ -98,12 +99,13 @@ impl Engine {
         options: CopyOptions,
     ) -> Result<()> {
         let record = self.copied_container(name)?;
-        self.with_root(&record, Purpose::Read, |root| {
+        self.with_root(&record, Purpose::Read, |root, ids| {
             let origin = Side::container(root, name).origin(source.as_bytes(), options.follow_link)?;
             let path = if origin.content_only { b"." } else { &origin.name[..] };
             let mut writer = TarWriter::new(out);
             let options = WalkOptions { cross_mounts: true };
-            walk(origin.parent.as_fd(), &origin.at, path, options, &mut |object: Object| {
+            walk(origin.parent.as_fd(), &origin.at, path, options, &mut |mut object: Object| {
+                ids.inside(&mut object.entry);
                 writer.append(&object.entry, object.content.as_ref()).map_err(Stop::Output)
             })
             .map_err(Error::from)?;
@@ -117,13 +119,14 @@ impl Engine {
     /// As [`Engine::copy_in`], and when the input is no archive; what was put there before stays.
     pub fn archive_in(&self, name: &str, input: &mut (dyn Read + Send), target: &str) -> Result<()> {
         let record = self.copied_container(name)?;
-        self.with_root(&record, Purpose::Write, |root| {
+        self.with_root(&record, Purpose::Write, |root, ids| {
             let side = Side::container(root, name);
             let Ok(Target { goal: Goal::Directory(_), .. }) = side.target(target.as_bytes()) else {
                 let message = format!("destination {:?} must be a directory", format!("{name}:{target}"));
                 return Err(Error::new(ErrorKind::Invalid, message));
             };
-            place_archive(input, Ground::Root(root, target.as_bytes().to_vec()), self.copied_options(true))
+            let ground = Ground::Root(root, target.as_bytes().to_vec());
+            place_archive(input, ground, self.copied_options(true), ids)
         })
     }
 
@@ -185,19 +188,28 @@ fn host_root() -> Result<std::os::fd::OwnedFd> {
         .map_err(|error| Error::caused(ErrorKind::System, "open /", std::io::Error::from(error)))
 }
 
-/// Copies what `origin` is to where the rules say.
-fn copy(origin: &Origin, target: Target, options: &cais_layer::Options) -> Result<u64> {
+/// Copies what `origin` is to where the rules say, from one side's ids to the other's.
+fn copy(
+    origin: &Origin,
+    target: Target,
+    options: &cais_layer::Options,
+    (from, to): (Ids<'_>, Ids<'_>),
+) -> Result<u64> {
     let (directory, path) = plan(origin, target)?;
     let ground = Ground::Directory(directory.as_fd());
     let mut placer = Placer::new(ground, options.clone());
     let mut bytes = ARCHIVE_END_BYTES;
     let walking = WalkOptions { cross_mounts: true };
-    walk(origin.parent.as_fd(), &origin.at, &path, walking, &mut |object: Object| {
+    walk(origin.parent.as_fd(), &origin.at, &path, walking, &mut |mut object: Object| {
         bytes += archived_bytes(&object.entry);
+        from.inside(&mut object.entry);
+        if !options.squash_ids {
+            to.outside(&mut object.entry).map_err(Stop::Ids)?;
+        }
         let source = object.content.as_ref().map_or(Source::Nothing, |file| Source::File(file.as_fd()));
-        placer.place(&object.entry, source)
+        placer.place(&object.entry, source).map_err(Stop::Layer)
     })
-    .map_err(failed)?;
+    .map_err(Error::from)?;
     placer.finish().map_err(failed)?;
     Ok(bytes)
 }
@@ -206,6 +218,7 @@ fn copy(origin: &Origin, target: Target, options: &cais_layer::Options) -> Resul
 enum Stop {
     Layer(LayerError),
     Output(std::io::Error),
+    Ids(Error),
 }
 
 impl From<LayerError> for Stop {
@@ -218,6 +231,7 @@ impl From<Stop> for Error {
     fn from(stop: Stop) -> Error {
         match stop {
             Stop::Layer(error) => failed(error),
+            Stop::Ids(error) => error,
             Stop::Output(error) => Error::caused(ErrorKind::System, "write the archive", error),
         }
     }
@@ -246,20 +260,23 @@ pub(super) fn place_archive(
     input: &mut (dyn Read + Send),
     ground: Ground<'_>,
     options: cais_layer::Options,
+    ids: Ids<'_>,
 ) -> Result<()> {
     let mut decoder = Decoder::new(input).map_err(failed)?;
     let mut reader = TarReader::new(&mut decoder as &mut dyn Read, &Limits::default());
     let mut placer = Placer::new(ground, options);
-    while let Some(entry) = reader.next_entry().map_err(failed)? {
+    while let Some(mut entry) = reader.next_entry().map_err(failed)? {
+        ids.outside(&mut entry)?;
         placer.place(&entry, Source::Archive(&mut reader)).map_err(failed)?;
     }
     placer.finish().map(drop).map_err(failed)
 }
 
 /// The archive of a whole tree: a root with nothing mounted in it.
-pub(super) fn archive_tree(root: BorrowedFd<'_>, out: &mut dyn Write) -> Result<()> {
+pub(super) fn archive_tree(root: BorrowedFd<'_>, ids: Ids<'_>, out: &mut dyn Write) -> Result<()> {
     let mut writer = TarWriter::new(out);
-    walk(root, c".", b"", WalkOptions::default(), &mut |object: Object| {
+    walk(root, c".", b"", WalkOptions::default(), &mut |mut object: Object| {
+        ids.inside(&mut object.entry);
         writer.append(&object.entry, object.content.as_ref()).map_err(Stop::Output)
     })
     .map_err(Error::from)?;

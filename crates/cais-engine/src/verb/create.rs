@@ -84,6 +84,7 @@ impl Engine {
     ) -> Result<ContainerRecord> {
         let hold = self.store.hold()?;
         let mut record = self.resolve_record(request, image, warnings)?;
+        crate::systemd::prepare(&mut record);
         self.enter_pod(&mut record)?;
         self.check_network(&record)?;
         self.write_all(record, image, hold)
@@ -97,10 +98,12 @@ impl Engine {
         hold: Hold,
     ) -> Result<ContainerRecord> {
         self.place_mounts(&mut record)?;
+        let ids = self.take_ids(&mut record)?;
         // The record goes first: what is made from here on is found by it.
         let in_pod = self.hold_pod_of(&record)?;
         self.write_named(&mut record, &hold)?;
         drop(in_pod);
+        drop(ids);
         // Removing takes the lock that `hold` shares.
         drop(hold);
         if let Err(error) = self.make_volumes(&record, image) {
@@ -277,6 +280,7 @@ impl Engine {
             hostname,
             health,
             shell: config.shell.clone(),
+            user_maps: None,
             id,
             namespaces,
             requires: self.required(&request)?,
@@ -396,6 +400,10 @@ impl Engine {
                 self.store.create_volume(Some(&mount.volume), labels.clone(), options.clone())?.1
             };
             if fresh {
+                self.give_to_root(record, &mount.host_path).map_err(|error| {
+                    let message = format!("give volume {} to the container", mount.volume);
+                    Error::caused(ErrorKind::System, message, error)
+                })?;
                 self.tell("volume", "create", &mount.volume, &[("driver", "local")]);
             }
             let whole = mount.request.subpath.is_none() && mount.request.overlay.is_none();
@@ -404,7 +412,11 @@ impl Engine {
             let here = !matches!(backing, Some(Backing::Mounted { .. }));
             let fresh = !mount.request.no_copy && whole && here && is_empty(&mount.host_path);
             if let (true, Some(image)) = (fresh, image) {
-                crate::copy_up::copy_up(self, image, &mount.request.target, &mount.host_path)?;
+                let owner = |uid, gid| match self.maps_owners() {
+                    true => Some((uid, gid)),
+                    false => Engine::owner_outside(record, uid, gid),
+                };
+                crate::copy_up::copy_up(self, image, &mount.request.target, &mount.host_path, &owner)?;
             }
         }
         Ok(())

@@ -8,13 +8,14 @@ mod kube;
 mod lifecycle;
 mod quadlet;
 mod run_line;
+mod users;
 mod yaml;
 
 use serde_json::{Map, Value};
 
 use crate::{
-    ContainerRecord, ContainerRequest, Engine, IpcRequest, NamespaceRequest, NetworkRequest, ResourceRequest,
-    Result,
+    ContainerRecord, ContainerRequest, Engine, IpcRequest, NamespaceRequest, NetworkRequest, OwnersRequest,
+    ResourceRequest, Result,
 };
 
 /// What a definition is written for.
@@ -84,7 +85,7 @@ fn each(
 }
 
 /// Fields of a request that the functions here know; another one that is not as usual is noted.
-const KNOWN: [&str; 46] = [
+const KNOWN: [&str; 48] = [
     "name",
     "image",
     "rootfs",
@@ -100,6 +101,8 @@ const KNOWN: [&str; 46] = [
     "tty",
     "interactive",
     "mounts",
+    "users",
+    "service",
     "read_only",
     "shm_size_bytes",
     "cap_add",
@@ -237,6 +240,12 @@ fn volume_options(mount: &crate::MountRequest) -> String {
     options.extend(mount.propagation.clone());
     if mount.non_recursive {
         options.push("bind".into());
+    }
+    match &mount.owners {
+        OwnersRequest::Default => {}
+        OwnersRequest::Changed => options.push("U".to_owned()),
+        OwnersRequest::Mapped => options.push("idmap".to_owned()),
+        OwnersRequest::MappedBy(maps) => options.push(format!("idmap={maps}")),
     }
     if mount.no_copy {
         options.push("nocopy".into());

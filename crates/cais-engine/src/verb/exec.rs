@@ -95,6 +95,7 @@ impl Engine {
             namespaces: plan::exec_namespaces(false),
             join,
             tty: request.tty,
+            users: record.user_maps.as_ref().map(|maps| (maps.root(), set_groups)),
             process: Process { set_groups, ..self.exec_process(record, request)? },
         };
         let planned =
@@ -103,11 +104,7 @@ impl Engine {
             clone_flags: planned.clone_flags,
             cgroup_fd,
             join_pid_fd: pid_number,
-            join_flags: if self.config.rootless && !self.shares_user_namespace(id)? {
-                NEWPID | NEWUSER
-            } else {
-                NEWPID
-            },
+            join_flags: self.joined_flags(record)?,
             owner_fd,
             tty: request.tty,
             stdin: request.interactive,
@@ -122,6 +119,13 @@ impl Engine {
         let stream = AttachStream::for_exec(ours, AfterExec { shim_pid, event: None });
         first_word(&stream, shim_pid, id, &planned.steps)?;
         Ok(stream)
+    }
+
+    /// What a monitor joins to start something in a container.
+    pub(super) fn joined_flags(&self, record: &ContainerRecord) -> Result<u64> {
+        let nested = self.config.rootless || record.user_maps.is_some();
+        let joins = nested && !self.shares_user_namespace(&record.id)?;
+        Ok(if joins { NEWPID | NEWUSER } else { NEWPID })
     }
 
     /// Not in a user namespace of one id, where setgroups(2) is forbidden.

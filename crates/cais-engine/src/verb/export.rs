@@ -14,7 +14,9 @@ impl Engine {
     pub fn export(&self, name: &str, out: &mut (dyn Write + Send)) -> Result<()> {
         let id = self.store.resolve_container(name)?;
         let record = self.store.load_container(&id)?;
-        archive_tree(self.bare_root(&record)?.as_fd(), out)?;
+        self.shift_layers(&record)?;
+        let ids = self.bare_ids(&record);
+        archive_tree(self.bare_root(&record)?.as_fd(), ids, out)?;
         self.tell_container(&record, "export", &[]);
         Ok(())
     }

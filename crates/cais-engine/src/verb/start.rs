@@ -66,6 +66,10 @@ impl Engine {
             .launch(record, Taking { attach, stdin: stdin && record.request.interactive, again: false }, None)
             .inspect_err(|error| self.record_failed_start(&record.id, error, before))?;
         self.tell_start(record);
+        let mut launched = launched;
+        if let Err(error) = self.notify(record, !attach) {
+            launched.warnings.push(error.to_string());
+        }
         Ok(launched)
     }
 

@@ -11,6 +11,7 @@
 mod config;
 mod error;
 mod features;
+mod idmap;
 mod linux;
 mod locate;
 mod process;
@@ -28,6 +29,7 @@ pub use features::{
     CgroupFeatures, Enabled, Features, IntelRdtFeatures, LinuxFeatures, MemoryPolicyFeatures,
     MountExtensions, SeccompFeatures,
 };
+pub use idmap::idmap_option;
 pub use linux::{
     Clock, Device, DeviceType, IdMapping, IntelRdt, Linux, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode,
     Namespace, NamespaceType, NetDevice, Personality, PersonalityDomain, RootfsPropagation, TimeOffset,

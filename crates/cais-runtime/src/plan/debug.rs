@@ -36,5 +36,5 @@ pub fn debug(launch: &Launch, pidfd: i32) -> Result<Planned> {
     }
     planner.enter()?;
     process(&mut planner.steps, &launch.process)?;
-    Ok(Planned { steps: planner.steps, clone_flags: CLONE_NEWNS })
+    Ok(Planned { steps: planner.steps, clone_flags: CLONE_NEWNS, outer: 0 })
 }

@@ -33,6 +33,7 @@ impl<'a> Planner<'a> {
             }
             self.attaches.push(Attach { slot, mount });
         }
+        self.map_binds();
         Ok(())
     }
 

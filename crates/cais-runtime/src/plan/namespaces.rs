@@ -23,9 +23,7 @@ impl Planner<'_> {
     /// after joining, or its root would be the caller's group. Namespaces of others are joined before anything is
     /// mounted: procfs, sysfs and mqueue show those of who mounts them.
     pub(super) fn cgroup_and_namespaces(&mut self) {
-        for fd in &self.launch.cgroup.join {
-            self.steps.push("join the cgroup", &Step::JoinCgroup { fd: *fd });
-        }
+        self.cgroup();
         let namespaces = self.launch.namespaces;
         if let Namespace::Join(_) = namespaces.pid {
             // Whoever is in there sees us from now on: CVE-2016-9962.
@@ -37,6 +35,18 @@ impl Planner<'_> {
         if namespaces.network == Namespace::Own {
             self.steps.push("raise the loopback interface", &Step::LoopbackUp {});
         }
+        self.namespaces_of_others();
+    }
+
+    pub(super) fn cgroup(&mut self) {
+        for fd in &self.launch.cgroup.join {
+            self.steps.push("join the cgroup", &Step::JoinCgroup { fd: *fd });
+        }
+    }
+
+    /// All but the PID namespace, which the monitor joins before it makes a process.
+    pub(super) fn namespaces_of_others(&mut self) {
+        let namespaces = self.launch.namespaces;
         for (name, namespace, flags) in [
             ("network", namespaces.network, CLONE_NEWNET),
             ("IPC", namespaces.ipc, CLONE_NEWIPC),

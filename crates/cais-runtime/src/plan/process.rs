@@ -7,10 +7,7 @@ use crate::launch::Process;
 
 /// The last part, common to `run` and `exec`: limits, user, privileges in the only order that works, then the command.
 pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
-    for limit in &process.limits {
-        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
-        steps.push(format!("set resource limit {resource}"), &Step::Limit { resource, soft, hard });
-    }
+    limits(steps, process);
     if let Some(persona) = process.personality {
         // Before the filter, which may not allow it.
         steps.push(format!("set the personality {persona:#x}"), &Step::Personality { persona });
@@ -76,6 +73,14 @@ pub(super) fn process(steps: &mut PlanWriter, process: &Process) -> Result<()> {
     let step = Step::Exec { paths: Strings(&paths), args: Strings(&args), env: Strings(&env) };
     steps.push(format!("execute {program}"), &step);
     Ok(())
+}
+
+/// Resource limits; setting one to what it is needs no rights.
+pub(super) fn limits(steps: &mut PlanWriter, process: &Process) {
+    for limit in &process.limits {
+        let (resource, soft, hard) = (limit.resource, limit.soft, limit.hard);
+        steps.push(format!("set resource limit {resource}"), &Step::Limit { resource, soft, hard });
+    }
 }
 
 /// Docker's PATH for images that set none.

@@ -46,5 +46,5 @@ pub fn restore(launch: &Launch, args: &[String], env: &[String]) -> Result<Plann
     let env = list("an environment variable", env)?;
     let step = Step::Exec { paths: Strings(&paths), args: Strings(&args), env: Strings(&env) };
     planner.steps.push(sentence, &step);
-    Ok(Planned { steps: planner.steps, clone_flags: CLONE_NEWNS })
+    Ok(Planned { steps: planner.steps, clone_flags: CLONE_NEWNS, outer: 0 })
 }

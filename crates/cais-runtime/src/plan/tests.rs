@@ -7,7 +7,7 @@ use cais_plan::{Plan, Setup, Step};
 use super::process::candidates;
 use super::*;
 use crate::capability::{CapSet, Capabilities};
-use crate::launch::{CgroupPlan, Limit, Namespaces, Node, Process};
+use crate::launch::{CgroupPlan, Limit, MappedLayers, Namespaces, Node, Process, UserNamespace};
 use crate::seccomp::{Instruction, Program};
 
 fn process() -> Process {
@@ -72,6 +72,7 @@ fn launch() -> Launch {
             join: vec![12, 13],
             views: vec![("memory".into(), "/g/memory".into())],
             unified: false,
+            writable: false,
         },
         mounts: vec![bind("/h/deep", "/data/deep"), bind("/h/data", "/data")],
         nodes: vec![Node {
@@ -90,6 +91,10 @@ fn launch() -> Launch {
         sysctls: vec![("net.ipv4.ip_forward".into(), "1".into())],
         oom_score_adj: Some(100),
         rootless: false,
+        users: None,
+        foreign_network: false,
+        appended: Vec::new(),
+        mapped_binds: Vec::new(),
         tty_group: true,
         process: process(),
         failing_step: None,
@@ -239,12 +244,36 @@ fn rootless_binds_devices_instead_of_making_them() {
 }
 
 #[test]
+fn a_user_namespace_is_joined_when_nothing_of_the_host_is_needed_any_more() {
+    let layers = MappedLayers {
+        directories: vec!["/layers".into(), "/c".into()],
+        mounter: (100_000, 100_000),
+        capabilities: 7,
+    };
+    let users = UserNamespace { fd: 9, root: (0, 0), groups: true, layers: Some(layers), foreign_pid: false };
+    let mapped_binds = vec![("/data".into(), 9)];
+    let planned = container(&Launch { users: Some(users), mapped_binds, ..launch() }).expect("plans");
+    let words = words(&planned.steps);
+    let (outer, inner) = words.split_at(planned.outer as usize);
+    let order = ["JoinCgroup", "WriteProc", "OpenTree", "MapTree", "Unshare", "MapDirectory", "OverlayRoot"];
+    assert_order(outer, &order);
+    assert_order(outer, &["MapDirectory", "SwitchUser", "Capabilities", "OverlayRoot", "StandInRoot"]);
+    assert_eq!(outer.last().map(String::as_str), Some("SetNs"), "{outer:#?}");
+    assert_order(inner, &["SwitchUser", "LoopbackUp", "BindRoot", "Mount /proc", "Pivot", "Exec"]);
+    assert_eq!(inner.first().map(String::as_str), Some("Ids"));
+    assert!(inner.contains(&"BindNode /dev/zero".to_owned()), "nodes cannot be made in there");
+    assert!(!inner.iter().any(|word| word.starts_with("OpenTree")), "{inner:#?}");
+    assert_eq!(container(&launch()).expect("plans").outer, 0);
+}
+
+#[test]
 fn exec_hides_before_it_enters() {
     let launch = ExecLaunch {
         pidfd: 5,
         namespaces: exec_namespaces(false),
         join: vec![7],
         tty: false,
+        users: None,
         process: process(),
     };
     let words = words(&exec(&launch).expect("plans").steps);

@@ -13,6 +13,8 @@ mod network;
 mod pod;
 mod port;
 mod security;
+mod service;
+mod users;
 
 use std::ffi::OsString;
 use std::io;
@@ -167,7 +169,9 @@ pub fn convert(args: &ContainerArgs, caller: &Caller<'_>) -> Result<Conversion> 
         detach: false,
         ..ContainerRequest::default()
     };
+    users::apply(&args.users, caller.directory, &mut request)?;
     launch::apply(args, caller, &mut request)?;
+    service::apply(&args.service, &mut request)?;
     Ok(Conversion { request, warnings })
 }
 

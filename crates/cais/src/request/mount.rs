@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cais_engine::{MountKind, MountRequest};
+use cais_engine::{MountKind, MountRequest, OwnersRequest};
 
 use super::{Result, absolute, flag};
 use crate::failure::Failure;
@@ -99,8 +99,9 @@ fn volume_options(mount: &mut MountRequest, options: &str) -> Parsed<()> {
             "nocopy" | "copy" => {
                 return Err(format!("{option} is for volumes, not for directories of the host"));
             }
+            "U" | "idmap" => owners(mount, option)?,
+            option if option.starts_with("idmap=") => owners(mount, option)?,
             "O" => drop(mount.overlay.get_or_insert_default()),
-            "U" | "idmap" => return Err(format!("the option {option} is not supported yet")),
             option if option.starts_with("upperdir=") || option.starts_with("workdir=") => {
                 directories.push(option);
             }
@@ -245,6 +246,12 @@ fn mount_field(mount: &mut MountRequest, field: &str, directory: &Path) -> Parse
         "volume-driver" if value == Some("local") => {}
         "tmpfs-size" => mount.tmpfs_size_bytes = Some(crate::size::parse_bytes(text()?)?),
         "tmpfs-mode" => mount.tmpfs_mode = Some(mode(text()?)?),
+        "u" | "chown" | "idmap" if mount.kind == MountKind::Tmpfs => {
+            return Err(format!("{key} is for directories of the host and volumes"));
+        }
+        "u" | "chown" if truth()? => owners(mount, "U")?,
+        "u" | "chown" => {}
+        "idmap" => owners(mount, field)?,
         "volume-opt" => drop(pair(text()?, &key).map(|(k, v)| mount.volume_options.insert(k, v))?),
         "volume-label" => drop(pair(text()?, &key).map(|(k, v)| mount.volume_labels.insert(k, v))?),
         "volume-subpath" | "image-subpath" => mount.subpath = Some(subpath(text()?)?),
@@ -255,7 +262,7 @@ fn mount_field(mount: &mut MountRequest, field: &str, directory: &Path) -> Parse
             mount.options.push(format!("{key}={}", text()?));
         }
         "volume-driver" => return Err(format!("{field}: there is no other volume driver than local")),
-        "tmpfs-options" | "chown" | "idmap" | "u" | "subpath" | "notmpcopyup" => {
+        "tmpfs-options" | "subpath" | "notmpcopyup" => {
             return Err(format!("{key} is not supported yet"));
         }
         _ => return Err(format!("unexpected key {key:?} in {field:?}")),
@@ -279,6 +286,23 @@ fn subpath(text: &str) -> Parsed<String> {
         return Err(format!("subpath {text:?}: must be a path within the volume or image"));
     }
     Ok(within.to_owned())
+}
+
+/// `U`, `idmap` or `idmap=MAPS`; a truth value means the container's own maps.
+fn owners(mount: &mut MountRequest, option: &str) -> Parsed<()> {
+    let maps = option.split_once('=').map_or("", |(_, maps)| maps);
+    let owners = match (option, maps) {
+        ("U", _) => OwnersRequest::Changed,
+        (_, "" | "true") => OwnersRequest::Mapped,
+        (_, maps) if cais_oci::runtime::idmap_option(maps, (&[], &[])).is_none() && !maps.contains('@') => {
+            return Err(format!("{option:?}: expected idmap=uids=0-1000-10;gids=0-1000-10"));
+        }
+        (_, maps) => OwnersRequest::MappedBy(maps.to_owned()),
+    };
+    if std::mem::replace(&mut mount.owners, owners) != OwnersRequest::Default {
+        return Err("U and idmap exclude each other".to_owned());
+    }
+    Ok(())
 }
 
 fn mode(text: &str) -> Parsed<u32> {

@@ -267,3 +267,77 @@ fn debug_joins_a_container_with_ranges_of_ids() {
 fn debug_joins_a_container_with_one_id() {
     e2e_empty(|cais| debug_joins(cais, false));
 }
+
+#[test]
+fn the_caller_keeps_its_ids_in_a_namespace_of_its_own() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, true) else { return };
+        let run = "run --rm --network none --userns keep-id busybox";
+        assert_eq!(sailor.ok(&format!("{run} id")), "uid=1000(quay) gid=1000(quay)");
+        assert_eq!(sailor.ok(&format!("{run} stat -c %u:%g /bin / /etc/hosts")), "0:0\n0:0\n0:0");
+        let map = sailor.ok(&format!("{run} cat /proc/self/uid_map"));
+        let map: Vec<&str> = map.split_whitespace().collect();
+        assert_eq!(map, ["0", "1", "1000", "1000", "0", "1", "1001", "1001", "64536"]);
+        // What it makes on the host is the caller's.
+        let shared = sailor.folder.join("sailor/shared");
+        fs::create_dir(&shared).unwrap();
+        chown(&shared, Some(UID), Some(UID)).unwrap();
+        sailor
+            .cmd("run --rm --network none --userns keep-id -v")
+            .arg(format!("{}:/s", shared.display()))
+            .args("busybox touch /s/f")
+            .ok();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(shared.join("f")).unwrap()), UID);
+        let other = "run --rm --network none --userns keep-id:uid=7,gid=8 --hostuser sailor busybox";
+        assert_eq!(
+            sailor.ok(&format!("{other} sh -c 'id; tail -n 1 /etc/passwd'")),
+            "uid=7(sailor) gid=8(sailor)\nsailor:*:7:8::/:/bin/sh"
+        );
+        // Owners are the container's for every command.
+        sailor.ok("run -d --name box --network none --userns keep-id -u 0 -v vol:/v busybox sleep 1000");
+        assert_eq!(
+            sailor.ok("exec box sh -c 'touch /f && chown 7:8 /f && stat -c %u:%g /f /v && id -u'"),
+            "7:8\n0:0\n0"
+        );
+        sailor.ok("stop -t 0 box");
+        sailor.ok("commit box made");
+        assert_eq!(sailor.ok("run --rm --network none made stat -c %u:%g /f /bin"), "7:8\n0:0");
+        sailor.ok("cp box:/f box:/g");
+        sailor.ok("start box");
+        assert_eq!(sailor.ok("exec box stat -c %u:%g /g"), "7:8");
+        assert!(sailor.ok("diff box").contains("A /f"));
+        sailor.ok("rm -f box");
+        for (flags, inside) in [
+            ("--userns nomap", "0 1 65536"),
+            ("--userns auto:size=2000", "0 1 2000"),
+            ("--uidmap 0:1:2000 --uidmap 5000:0:1", "0 1 2000 5000 0 1"),
+            ("--uidmap +5:@1000", "0 1 5 5 0 1 6 6 65531"),
+        ] {
+            let map = sailor.ok(&format!("run --rm --network none {flags} busybox cat /proc/self/uid_map"));
+            assert_eq!(map.split_whitespace().collect::<Vec<_>>().join(" "), inside, "{flags}");
+        }
+        for (flags, reason) in [
+            ("--uidmap 0:70000:1", "0 to 65536 only"),
+            ("--uidmap 0:@5:1", "not one of this user's"),
+            ("--uidmap 0:1:5", "has no id outside"),
+            ("-v vol:/v:idmap --userns keep-id", "the kernel maps owners for root only"),
+        ] {
+            let refused =
+                sailor.cmd(&format!("run --rm --network none {flags} busybox true")).output().code(125);
+            assert!(refused.stderr_text().contains(reason), "{flags}: {}", refused.stderr_text());
+        }
+    });
+}
+
+#[test]
+fn one_id_is_kept_as_another() {
+    e2e_empty(|cais| {
+        let Some(sailor) = Sailor::new(cais, false) else { return };
+        // The image's files would be nobody's.
+        let refused = sailor.cmd("run --rm --network none --userns keep-id busybox true").output().code(125);
+        assert!(refused.stderr_text().contains("no user or group 0"), "{}", refused.stderr_text());
+        assert_eq!(sailor.ok("run --rm --network none --userns keep-id:uid=0,gid=0 busybox id -u"), "0");
+        let refused = sailor.cmd("run --rm --network none --userns nomap busybox true").output().code(125);
+        assert!(refused.stderr_text().contains("needs subordinate ids"), "{}", refused.stderr_text());
+    });
+}

@@ -78,7 +78,14 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
         put("Tmpfs", json!(tmpfs));
     }
     put("UTSMode", json!(namespaces.uts.word()));
-    put("UsernsMode", json!(""));
+    put("UsernsMode", json!(users_mode(record)));
+    if let Some(maps) = &record.user_maps {
+        let lines = |maps: &[crate::IdMapping]| {
+            let line = |map: &crate::IdMapping| format!("{}:{}:{}", map.container_id, map.host_id, map.size);
+            maps.iter().map(line).collect::<Vec<_>>()
+        };
+        put("IDMappings", json!({"UidMap": lines(&maps.uids), "GidMap": lines(&maps.gids)}));
+    }
     put("ShmSize", json!(request.shm_size_bytes.unwrap_or(SHM_DEFAULT_BYTES)));
     if !request.sysctls.is_empty() {
         put("Sysctls", json!(request.sysctls));
@@ -89,6 +96,14 @@ fn front(record: &ContainerRecord) -> Map<String, Value> {
         put("Annotations", json!(request.annotations));
     }
     document
+}
+
+/// `private` is what podman calls maps that were given.
+fn users_mode(record: &ContainerRecord) -> String {
+    match record.request.users.userns.text() {
+        text if text.is_empty() && record.user_maps.is_some() => "private".to_owned(),
+        text => text,
+    }
 }
 
 /// Limits, in Docker's order, and what follows them.
@@ -103,7 +118,7 @@ fn resources(request: &ContainerRequest, document: &mut Map<String, Value>) {
     put("CpuShares", json!(limits.cpu_shares.unwrap_or(0)));
     put("Memory", json!(memory));
     put("NanoCpus", json!(limits.nano_cpus.unwrap_or(0)));
-    put("CgroupParent", json!(""));
+    put("CgroupParent", json!(request.service.cgroup_parent.as_deref().unwrap_or_default()));
     put("BlkioWeight", json!(limits.blkio_weight.unwrap_or(0)));
     for (key, kind, unit) in [
         ("BlkioWeightDevice", DeviceLimitKind::Weight, "Weight"),

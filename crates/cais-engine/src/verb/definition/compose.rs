@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Definition, DefinitionForm, Notes, cpus, lifecycle, needs_long_form, network, port, security_options,
-    short_volume, tmpfs_options, yaml,
+    short_volume, tmpfs_options, users, yaml,
 };
 use crate::{ContainerRecord, IpcRequest, MountKind, NamespaceRequest, NetworkRequest, PullPolicy};
 
@@ -84,6 +84,11 @@ fn service(record: &ContainerRecord, all: &[ContainerRecord], notes: &mut Notes<
     service.text("working_dir", request.workdir.as_ref());
     service.text("user", request.user.as_ref());
     service.list("group_add", request.group_add.iter().cloned());
+    let host = request.users.userns == crate::UsernsRequest::Host;
+    service.put("userns_mode", host.then_some("host"));
+    for (flag, value) in users::flags(request).into_iter().filter(|_| !host) {
+        notes.missing(true, &format!("{flag} {value}"));
+    }
     service.list("labels", request.labels.iter().map(|(key, value)| format!("{key}={value}")));
     service.truth("tty", request.tty);
     service.truth("stdin_open", request.interactive);

@@ -38,7 +38,8 @@ fn samples() -> Value {
         "detach": true, "namespaces": {"pid": "host"}, "run_limit_secs": 5, "remove_image": true, "hosts_base": "image",
         "requires": ["x"], "pod": "p", "annotations": {"a": "b"}, "ignore_image_env": true,
         "env_merge": ["A=$B"], "image_volumes": "tmpfs", "volumes_from": ["x"], "no_hosts": true, "no_hostname": true,
-        "umask": 63, "personality": 8, "pidfile": "/p", "mac_address": "02:00:00:00:00:01"
+        "umask": 63, "personality": 8, "pidfile": "/p", "mac_address": "02:00:00:00:00:01",
+        "users": {"keep_groups": true}, "service": {"no_cgroup": true}
     }"#;
     serde_json::from_str(text).expect("JSON")
 }

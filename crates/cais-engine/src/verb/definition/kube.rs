@@ -3,7 +3,7 @@
 use cais_oci::Healthcheck;
 use serde_json::{Map, Value, json};
 
-use super::{Notes, cpus, lifecycle, security_options, yaml};
+use super::{Notes, cpus, lifecycle, security_options, users, yaml};
 use crate::{
     ContainerRecord, HealthAction, IpcRequest, MountKind, NamespaceSource, NetworkRequest, Protocol,
     PullPolicy, RestartPolicy,
@@ -368,6 +368,7 @@ fn unsaid(record: &ContainerRecord, notes: &mut Notes<'_>) {
     notes.missing(!request.devices.is_empty() || !request.device_cgroup_rules.is_empty(), "--device");
     notes.missing(request.init, "--init");
     notes.missing(request.platform.is_some(), "--platform (use a node selector)");
+    users::flags(request).iter().for_each(|(flag, value)| notes.missing(true, &format!("{flag} {value}")));
     notes.missing(request.stop_signal.is_some(), "--stop-signal");
     if let Some(driver) = lifecycle::log_driver(request.log) {
         notes.missing(true, &format!("--log-driver {driver}"));

@@ -3,7 +3,7 @@
 use super::run_line::long_mount;
 use super::{
     Notes, lifecycle, limit, limit_flags, namespace_flags, needs_long_form, network, port, security_options,
-    short_volume, tmpfs_options,
+    short_volume, tmpfs_options, users,
 };
 use crate::{ContainerRecord, MountKind, MountRequest, PullPolicy, RestartPolicy};
 
@@ -106,6 +106,21 @@ pub(super) fn unit(record: &ContainerRecord, notes: &mut Notes<'_>) -> String {
         section.key("Group", group);
     }
     section.keys("GroupAdd", &request.group_add);
+    for (flag, value) in users::flags(request) {
+        let key = match flag {
+            "--userns" => "UserNS",
+            "--uidmap" => "UIDMap",
+            "--gidmap" => "GIDMap",
+            "--subuidname" => "SubUIDMap",
+            "--subgidname" => "SubGIDMap",
+            "--group-add" => "GroupAdd",
+            _ => {
+                section.flag(flag, Some(value));
+                continue;
+            }
+        };
+        section.key(key, Some(value));
+    }
     section.words("Label", request.labels.iter().map(|(key, value)| format!("{key}={value}")));
     section.truth("RunInit", request.init);
     section.flag("--tty", request.tty.then_some("true"));

@@ -3,11 +3,11 @@
 
 use super::{
     Notes, lifecycle, limit, limit_flags, namespace_flags, needs_long_form, network, port, security_options,
-    short_volume, tmpfs_options,
+    short_volume, tmpfs_options, users,
 };
 use crate::{
     ContainerRecord, ContainerRequest, DeviceLimitKind, HostsBase, ImageVolumes, MountKind, MountRequest,
-    PullPolicy,
+    OwnersRequest, PullPolicy,
 };
 
 /// Words of the line, in groups that stand together.
@@ -207,6 +207,12 @@ pub(super) fn long_mount(mount: &MountRequest) -> String {
     if mount.no_copy {
         fields.push("volume-nocopy=true".into());
     }
+    fields.extend(match &mount.owners {
+        OwnersRequest::Default => None,
+        OwnersRequest::Changed => Some("U=true".to_owned()),
+        OwnersRequest::Mapped => Some("idmap".to_owned()),
+        OwnersRequest::MappedBy(maps) => Some(format!("idmap={maps}")),
+    });
     if mount.create_source && mount.kind == MountKind::Bind {
         fields.push("bind-create-src=true".into());
     }
@@ -224,6 +230,7 @@ fn privileges(line: &mut Line, record: &ContainerRecord, notes: &mut Notes<'_>) 
     line.values("--cap-add", &request.cap_add);
     line.values("--cap-drop", &request.cap_drop);
     line.values("--group-add", &request.group_add);
+    users::flags(request).into_iter().for_each(|(flag, value)| line.value(flag, Some(value)));
     line.values("--device", &request.devices);
     line.values("--device-cgroup-rule", &request.device_cgroup_rules);
     line.values("--security-opt", security_options(record, notes));
