@@ -15,7 +15,9 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, Uid, chownat, o
 use crate::copy_up::copy_directory;
 use crate::overlay::{merged, open_path};
 use crate::root_view::read_in_root;
-use crate::{ContainerRecord, Engine, Error, ErrorKind, MountKind, OwnersRequest, Result, UserMaps};
+use crate::{
+    ContainerRecord, Engine, Error, ErrorKind, MountKind, MountRecord, OwnersRequest, Result, UserMaps,
+};
 
 /// Whose files are that are seen by ids outside of a container's user namespace; `None`: by its own ids.
 #[derive(Clone, Copy)]
@@ -88,6 +90,14 @@ impl Engine {
         !self.config.rootless
     }
 
+    /// Whose a file of a volume is on disk that is somebody's in the image.
+    pub(crate) fn owner_on_disk(&self, record: &ContainerRecord, uid: u32, gid: u32) -> Option<(u32, u32)> {
+        match self.maps_owners() {
+            true => Some((uid, gid)),
+            false => Engine::owner_outside(record, uid, gid),
+        }
+    }
+
     /// Whose the files are that lie on disk for a container.
     pub(crate) fn bare_ids<'a>(&self, record: &'a ContainerRecord) -> Ids<'a> {
         Ids(record.user_maps.as_ref().filter(|_| !self.maps_owners()))
@@ -134,6 +144,14 @@ impl Engine {
             Some((uid, gid)) => Ok(std::os::unix::fs::chown(path, Some(uid), Some(gid))?),
             None => Ok(()),
         }
+    }
+
+    /// A new volume belongs to the container's root.
+    pub(crate) fn give_volume(&self, record: &ContainerRecord, mount: &MountRecord) -> Result<()> {
+        self.give_to_root(record, &mount.host_path).map_err(|error| {
+            let message = format!("give volume {} to the container", mount.volume);
+            Error::caused(ErrorKind::System, message, error)
+        })
     }
 
     /// Gives the mounts with the option `U` to the container's user, with all that is in them.

@@ -92,32 +92,6 @@ pub fn run(plan: &Plan<'_>, wiring: Wiring) -> ! {
     Child::new(&plan.setup, wiring, Peer::pipe(wiring.error)).carry_out(plan.steps())
 }
 
-/// The child in between: carries out the first steps, makes the container's first process as its own sibling, tells its
-/// pid on the pipe `report` and ends.
-pub fn run_between(plan: &Plan<'_>, wiring: Wiring, report: i32) -> ! {
-    let setup = &plan.setup;
-    let mut child = Child::new(setup, wiring, Peer::pipe(wiring.error));
-    let mut steps = plan.steps();
-    for _ in 0..setup.outer {
-        let step = steps.next();
-        child.take(step);
-    }
-    // SAFETY: one thread; parent and child go separate ways.
-    match unsafe { sys::clone3(setup.clone_flags | sys::CLONE_PARENT, -1) } {
-        Err(errno) => child.peer.fail(NO_STEP, errno, detail::CLONE, -1),
-        Ok((0, _)) => {
-            sys::close(report);
-            // It may show the processes of another PID namespace.
-            child.forget_proc();
-            child.carry_out(steps)
-        }
-        Ok((pid, _)) => {
-            let _ = sys::write_all(report, &pid.to_ne_bytes());
-            sys::exit(0)
-        }
-    }
-}
-
 pub(crate) fn plain<T>(result: sys::Result<T>) -> Result<T, Failure> {
     result.map_err(|e| (e, detail::NONE))
 }
@@ -127,7 +101,7 @@ fn unless_optional(result: Result<(), Failure>, optional: bool) -> Result<(), Fa
 }
 
 impl<'a> Child<'a> {
-    fn new(setup: &Setup<'_>, wiring: Wiring, peer: Peer) -> Child<'a> {
+    pub(crate) fn new(setup: &Setup<'_>, wiring: Wiring, peer: Peer) -> Child<'a> {
         Child {
             wiring,
             peer,

@@ -4,7 +4,7 @@ use cais_plan::wire::{NO_STEP, detail};
 use cais_plan::{Plan, RESTORED, Setup};
 
 use crate::child::{self, Wiring};
-use crate::{PLAN_FD, init, sys};
+use crate::{PLAN_FD, between, init, sys};
 
 /// A command that runs, and our ends of its streams; -1 where there is none.
 pub struct Launched {
@@ -69,7 +69,7 @@ pub fn launch(plan: &Plan<'_>) -> Result<Launched, Message> {
         forget_monitor(setup, &ours);
         sys::close(own_pid_namespace);
         sys::close(report.0);
-        if setup.outer > 0 { child::run_between(plan, wiring, report.1) } else { child::run(plan, wiring) }
+        if setup.outer > 0 { between::run(plan, wiring, report.1) } else { child::run(plan, wiring) }
     }
     // What the monitor starts later (the main program, probes) is none of the namespace that was joined. Not possible
     // after an exec has joined a user namespace, and not needed: its monitor starts nothing.

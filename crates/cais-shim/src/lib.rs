@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod aftermath;
+pub mod between;
 pub mod bind;
 pub mod bundle;
 pub mod child;

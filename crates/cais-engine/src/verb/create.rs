@@ -102,8 +102,7 @@ impl Engine {
         // The record goes first: what is made from here on is found by it.
         let in_pod = self.hold_pod_of(&record)?;
         self.write_named(&mut record, &hold)?;
-        drop(in_pod);
-        drop(ids);
+        drop((in_pod, ids));
         // Removing takes the lock that `hold` shares.
         drop(hold);
         if let Err(error) = self.make_volumes(&record, image) {
@@ -400,10 +399,7 @@ impl Engine {
                 self.store.create_volume(Some(&mount.volume), labels.clone(), options.clone())?.1
             };
             if fresh {
-                self.give_to_root(record, &mount.host_path).map_err(|error| {
-                    let message = format!("give volume {} to the container", mount.volume);
-                    Error::caused(ErrorKind::System, message, error)
-                })?;
+                self.give_volume(record, mount)?;
                 self.tell("volume", "create", &mount.volume, &[("driver", "local")]);
             }
             let whole = mount.request.subpath.is_none() && mount.request.overlay.is_none();
@@ -412,10 +408,7 @@ impl Engine {
             let here = !matches!(backing, Some(Backing::Mounted { .. }));
             let fresh = !mount.request.no_copy && whole && here && is_empty(&mount.host_path);
             if let (true, Some(image)) = (fresh, image) {
-                let owner = |uid, gid| match self.maps_owners() {
-                    true => Some((uid, gid)),
-                    false => Engine::owner_outside(record, uid, gid),
-                };
+                let owner = |uid, gid| self.owner_on_disk(record, uid, gid);
                 crate::copy_up::copy_up(self, image, &mount.request.target, &mount.host_path, &owner)?;
             }
         }

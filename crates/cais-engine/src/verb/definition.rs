@@ -138,11 +138,6 @@ const KNOWN: [&str; 48] = [
 
 /// Fields that only `run` has words for.
 const OF_RUN: [&str; 17] = [
-    "run_limit_secs",
-    "remove_image",
-    "hosts_base",
-    "requires",
-    "pod",
     "namespaces",
     "annotations",
     "ignore_image_env",
@@ -155,6 +150,11 @@ const OF_RUN: [&str; 17] = [
     "personality",
     "pidfile",
     "mac_address",
+    "run_limit_secs",
+    "remove_image",
+    "requires",
+    "pod",
+    "hosts_base",
 ];
 
 /// What a form cannot say.

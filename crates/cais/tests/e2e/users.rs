@@ -333,3 +333,23 @@ fn groups_of_the_caller_are_kept() {
         cais.fails(125, "run --rm --group-add keep-groups --group-add 7 busybox true");
     });
 }
+
+#[test]
+fn namespaces_of_others_are_joined_but_for_that_of_processes() {
+    e2e(|cais| {
+        if !possible(cais) {
+            return;
+        }
+        cais.ok("run -d --name owner --network none --hostname lent -v vol:/v busybox sh -c 'echo shm >/dev/shm/f; sleep 1000'");
+        cais.ok("exec owner sh -c 'while ! grep -q shm /dev/shm/f; do sleep 0.1; done; echo low >/v/f'");
+        let joined =
+            "--uidmap 0:100000:65536 --network container:owner --ipc container:owner --uts container:owner";
+        let seen = cais.ok(&format!(
+            "run --rm {joined} -v vol:/low:O busybox sh -c 'hostname; cat /dev/shm/f /low/f; readlink /proc/self/ns/net'"
+        ));
+        let net = cais.ok("exec owner readlink /proc/self/ns/net");
+        assert_eq!(seen, format!("lent\nshm\nlow\n{net}"));
+        cais.fails(125, &format!("run --rm {MAP} --pid container:owner busybox true"))
+            .says("does not go with the PID namespace of another container");
+    });
+}

@@ -35,11 +35,11 @@ fn samples() -> Value {
         "add_hosts": [["a", "1.1.1.1"]], "stop_signal": "INT", "stop_timeout_secs": 3, "init": true, "log": "k8s-file",
         "log_options": {"max_files": 2, "given": {"max-file": "2"}}, "auto_remove": true, "restart": "always",
         "health": {"check": {"Test": ["CMD", "true"]}}, "platform": "linux/arm64", "pull": "always", "cidfile": "/c",
-        "detach": true, "namespaces": {"pid": "host"}, "run_limit_secs": 5, "remove_image": true, "hosts_base": "image",
-        "requires": ["x"], "pod": "p", "annotations": {"a": "b"}, "ignore_image_env": true,
+        "detach": true, "namespaces": {"pid": "host"}, "annotations": {"a": "b"}, "ignore_image_env": true,
         "env_merge": ["A=$B"], "image_volumes": "tmpfs", "volumes_from": ["x"], "no_hosts": true, "no_hostname": true,
         "umask": 63, "personality": 8, "pidfile": "/p", "mac_address": "02:00:00:00:00:01",
-        "users": {"keep_groups": true}, "service": {"no_cgroup": true}
+        "users": {"keep_groups": true}, "service": {"no_cgroup": true},
+        "run_limit_secs": 1, "remove_image": true, "requires": ["x"], "pod": "p", "hosts_base": "image"
     }"#;
     serde_json::from_str(text).expect("JSON")
 }
@@ -59,6 +59,14 @@ fn parts() -> Value {
             "cpu_rt_runtime_us": 1, "unified": {"memory.high": "1"},
         },
         "namespaces": {"pid": "host", "ipc": "host", "uts": {"container": "x"}, "host_cgroup": true},
+        "users": {
+            "userns": "host", "uid_maps": [{"size": 1}], "gid_maps": [{"size": 1}], "sub_uid_name": "n",
+            "sub_gid_name": "n", "host_users": ["u"], "passwd": true, "passwd_entry": "e", "group_entry": "e",
+            "keep_groups": true,
+        },
+        "service": {
+            "cgroup_parent": "g", "no_cgroup": true, "systemd": "always", "shm_size_systemd_bytes": 1, "notify": true,
+        },
     })
 }
 
@@ -109,6 +117,8 @@ fn no_part_of_a_field_is_forgotten() {
         ("health", fields(&crate::HealthRequest::default())),
         ("resources", fields(&ResourceRequest::default())),
         ("namespaces", fields(&crate::NamespaceRequest::default())),
+        ("users", fields(&crate::UserRequest::default())),
+        ("service", fields(&crate::ServiceRequest::default())),
     ] {
         for part in usual.keys() {
             let sample =
