@@ -188,7 +188,6 @@ fn volumes() {
         ("/a:/b:nocopy", "is for volumes"),
         ("vol:/b:shared", "not for volumes"),
         ("/a:/b:shared,slave", "more than one"),
-        ("/a:/b:O", "not supported yet"),
         ("/a:/b:U,idmap", "exclude each other"),
         ("/a:/b:idmap=x", "expected idmap="),
         ("", "must be absolute"),
