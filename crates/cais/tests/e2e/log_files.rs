@@ -239,7 +239,10 @@ fn after_a_full_disk_the_log_goes_on_with_a_new_line() {
             .cmd("create --name l1 -v")
             .arg(format!("{}:/go", go.display()))
             .args("busybox sh -c")
-            .arg("head -c 3000000 /dev/zero | tr '\\0' x; echo; until [ -e /go/now ]; do sleep 0.01; done; echo last")
+            .arg(
+                "head -c 3000000 /dev/zero | tr '\\0' x; echo; touch /go/full; \
+                 until [ -e /go/now ]; do sleep 0.01; done; echo last",
+            )
             .ok();
         // The container's folder on a disk of its own, which its first words fill.
         let folder = cais.root().join("containers").join(&id);
@@ -249,11 +252,9 @@ fn after_a_full_disk_the_log_goes_on_with_a_new_line() {
         cais_test::process::Invocation::new("cp", "-aT").arg(&copy).arg(&folder).ok();
         cais.ok("start l1");
         let log = folder.join("log");
-        cais_test::wait_until("the disk is full", || {
-            std::fs::metadata(&log).is_ok_and(|log| log.len() > 500_000)
-        });
-        std::fs::write(go.join("now"), "").unwrap();
+        cais_test::wait_until("more is written than there is room for", || go.join("full").exists());
         cais_test::process::Invocation::new("mount", "-o remount,size=8m").arg(&folder).ok();
+        std::fs::write(go.join("now"), "").unwrap();
         cais.wait_for_log("l1", "last");
         let text = String::from_utf8(std::fs::read(&log).unwrap()).unwrap();
         let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
