@@ -99,14 +99,20 @@ impl Child<'_> {
         written.map_err(plain)
     }
 
-    /// Adds to a regular file of the container; one that is missing, or is something else, stays as it is.
+    /// Adds to a regular file of the container's root itself; one that is missing, or is something else, stays as it is.
+    ///
+    /// No link of the image is followed and no mount is entered: not into procfs, which is writable yet, nor into a volume.
     pub(crate) fn append_file(&mut self, path: Str<'_>, content: &[u8]) -> core::result::Result<(), Failure> {
         let root = self.root()?;
         let plain = |e| (e, detail::NONE);
         // Non-blocking: an image may have put a FIFO there.
         let flags = sys::O_WRONLY | sys::O_APPEND | sys::O_NONBLOCK | sys::O_NOCTTY;
-        let fd = match sys::open_in_root(root, path.0, flags) {
-            Err(sys::ENOENT | sys::ENOTDIR | sys::ELOOP) => return Ok(()),
+        let resolve = sys::RESOLVE_IN_ROOT
+            | sys::RESOLVE_NO_SYMLINKS
+            | sys::RESOLVE_NO_MAGICLINKS
+            | sys::RESOLVE_NO_XDEV;
+        let fd = match sys::openat2(root, path.0, flags, resolve) {
+            Err(sys::ENOENT | sys::ENOTDIR | sys::ELOOP | sys::EXDEV) => return Ok(()),
             other => other.map_err(plain)?,
         };
         let regular = sys::fstat(fd).is_ok_and(|stat| stat.is_regular());

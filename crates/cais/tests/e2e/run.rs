@@ -236,6 +236,14 @@ fn init_reaps_and_forwards_signals() {
     });
 }
 
+/// Whether a process has asked for signals as messages.
+fn takes_signals(pid: u32) -> bool {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .any(|link| link.to_string_lossy().contains("[signalfd]"))
+}
+
 #[test]
 fn signals_are_forwarded_to_the_program() {
     e2e(|cais| {
@@ -244,6 +252,8 @@ fn signals_are_forwarded_to_the_program() {
         for (signal, code) in [(rustix::process::Signal::TERM, 9), (rustix::process::Signal::USR1, 10)] {
             let running = cais.cmd("run --name s1 busybox").args(script).spawn();
             cais.wait_for_log("s1", "up");
+            // The container may be quicker than who follows it.
+            cais_test::wait_until("signals are taken", || takes_signals(running.pid()));
             running.signal(signal);
             running.wait().code(code);
             cais.ok("rm s1");

@@ -353,3 +353,25 @@ fn namespaces_of_others_are_joined_but_for_that_of_processes() {
             .says("does not go with the PID namespace of another container");
     });
 }
+
+#[test]
+fn entries_are_not_written_through_links_of_the_image() {
+    e2e(|cais| {
+        let data = cais.folder().join("data");
+        std::fs::create_dir(&data).unwrap();
+        std::fs::write(data.join("x"), "kept\n").unwrap();
+        cais.ok("run --name maker --network none busybox ln -sf /data/x /etc/passwd");
+        cais.ok("commit maker evil:1");
+        cais.ok("rm maker");
+        let volume = format!("{}:/data", data.display());
+        cais.cmd("run --rm --network none -v")
+            .arg(&volume)
+            .args("--hostuser root --passwd --user 1000 evil:1 true")
+            .ok();
+        cais.cmd("run --rm --network none -v")
+            .arg(&volume)
+            .args("--passwd-entry a:b:1:1::/:/x evil:1 true")
+            .ok();
+        assert_eq!(std::fs::read_to_string(data.join("x")).unwrap(), "kept\n");
+    });
+}
