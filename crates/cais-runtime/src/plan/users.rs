@@ -49,6 +49,8 @@ impl Planner<'_> {
         }
         self.layers()?;
         self.steps.push("enter the root's directory", &Step::StandInRoot {});
+        // Whoever is in there could take us over while we still have what is the host's.
+        self.steps.push("hide from who is in the user namespace", &Step::Undumpable {});
         let step = Step::SetNs { fd: users.fd, flags: CLONE_NEWUSER };
         self.steps.push("join the user namespace", &step);
         let outer = self.steps.len() as u32;
