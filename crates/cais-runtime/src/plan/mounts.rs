@@ -94,7 +94,7 @@ impl<'a> Planner<'a> {
                 MountPlan::Overlay { target, read_only, .. } => {
                     let Some(slot) = self.slot_of(mount) else { continue };
                     let set = if *read_only { RDONLY } else { 0 };
-                    self.bind_own(target, slot, set, MS_PRIVATE)?;
+                    self.bind_own(target, slot, (set, set), MS_PRIVATE)?;
                 }
                 MountPlan::Bind {
                     target,
@@ -110,7 +110,8 @@ impl<'a> Planner<'a> {
                     let set = if *read_only { RDONLY } else { 0 };
                     // What is at a subpath may be a file: the step looks.
                     if subpath.is_some() || (*writable_beneath && *recursive) {
-                        self.bind_own(target, slot, set, *propagation)?;
+                        let beneath = if *writable_beneath { 0 } else { set };
+                        self.bind_own(target, slot, (set, beneath), *propagation)?;
                     } else {
                         self.attach(target, slot, *directory, (set, *propagation, *recursive))?;
                     }
@@ -124,14 +125,20 @@ impl<'a> Planner<'a> {
         self.attaches.iter().find(|a| std::ptr::eq(a.mount, mount)).map(|a| a.slot)
     }
 
-    /// Attaches a tree with attributes of its topmost mount alone.
-    fn bind_own(&mut self, target: &str, slot: u32, set: u64, propagation: u64) -> Result<()> {
+    /// Attaches a tree with attributes of its topmost mount, and of all that are beneath it.
+    fn bind_own(
+        &mut self,
+        target: &str,
+        slot: u32,
+        (set, beneath): (u64, u64),
+        propagation: u64,
+    ) -> Result<()> {
         let step = Step::Bind {
             slot,
             target: text("a mount target", target)?,
             set,
             clear: 0,
-            recursive_set: 0,
+            recursive_set: beneath,
             recursive_clear: 0,
             propagation: propagation | MS_REC,
             userns_fd: -1,

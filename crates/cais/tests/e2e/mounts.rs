@@ -160,6 +160,11 @@ fn a_part_of_a_volume() {
         assert_eq!(std::fs::read_to_string(copy).unwrap(), "2\n");
         assert!(cais.ok("inspect --as run c1").contains("volume-subpath=a"));
         assert_eq!(cais.ok("start -a c1"), "2");
+        let beneath = cais.root().join("volumes/data/_data/a/b");
+        cais_test::Invocation::new("mount", "-t tmpfs tmpfs").arg(&beneath).ok();
+        assert_ne!(run("a,readonly", "touch /m/b/x").output().status(), 0, "what is mounted beneath, too");
+        run("a", "touch /m/b/x").ok();
+        cais_test::Invocation::new("umount", "").arg(&beneath).ok();
     });
 }
 
